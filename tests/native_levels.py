@@ -11,6 +11,7 @@ import pytest
 
 from imgdup import native
 from imgdup.native import (
+    blocks,
     changes,
     colours,
     curves,
@@ -56,6 +57,7 @@ def assert_equal_at(level, results):
 def _forget():
     native.load_library.cache_clear()
     for module in (
+        blocks,
         changes,
         colours,
         curves,

@@ -300,6 +300,26 @@ static void print_changes(const uint8_t *a, const uint8_t *b, int64_t height, in
         printf("%lld%s", (long long)facts[k], k < 6 ? " " : "\n");
 }
 
+/* Print what the blocks of pictures (height, width, 3) and of planes (height, width) show. */
+static void print_blocks(const uint8_t *rgb, float planes[4][MAX_PIXELS], int64_t height,
+                         int64_t width) {
+    static uint8_t row[3 * MAX_SIDE], clipped[MAX_PIXELS], varied[MAX_PIXELS];
+    static float shown[MAX_PIXELS], errors[MAX_PIXELS];
+    const uint8_t limits[] = {1, 254};
+    const float *mixed[] = {planes[1], planes[2], planes[3]};
+    int64_t n_blocks = height / 8 * (width / 8), n = 0;
+    imgdup_clipped_blocks(rgb, 3 * width, height, width, 3, limits, row, clipped);
+    imgdup_varied_blocks(planes[0], height, width, 300, clipped, varied);
+    for (int64_t i = 0; i < n_blocks; i++) {
+        printf("%d%d%s", clipped[i], varied[i], i + 1 < n_blocks ? " " : "\n");
+        varied[i] |= i % 2 == 0;
+        n += varied[i];
+    }
+    imgdup_mixture_errors(planes[0], mixed, 3, height, width, varied, 0.001, shown, errors);
+    print_floats("shown", shown, (int)(64 * n));
+    print_floats("errors", errors, (int)(64 * n));
+}
+
 /* Compare two painted pictures in every way, and print the sums. */
 static void print_sums(void) {
     static uint8_t bytes[2][3 * MAX_PIXELS], small[3 * MAX_PIXELS], weights[MAX_PIXELS];
@@ -328,6 +348,7 @@ static void print_sums(void) {
     print_levels(bytes[0], bytes[1], height, width);
     print_colours(bytes[0], height, width, moments);
     print_changes(bytes[0], bytes[1], height, width);
+    print_blocks(bytes[0], planes, height, width);
     float gaussian[5] = {0.25f, 0.2f, 0.1f, 0.05f, 0.025f};
     ImgdupBlurs blurs = {.fine = gaussian + 1, .coarse = gaussian, .fine_reach = 2,
                          .coarse_reach = 4, .damping = 0.001};

@@ -21,6 +21,7 @@ PROGRAMS = {  # what each is compiled with
     "print_hashes.c": ["hash.c"],
     "print_sums.c": [
         "agreement.c",
+        "blocks.c",
         "changes.c",
         "colours.c",
         "curves.c",

@@ -12,17 +12,19 @@ weights that fit best, so that a little blur or sharpening and another brightnes
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from imgdup.dedupe.resampling import Line, resampled
-from imgdup.images.detail import BLOCK, block_cosines, blocks
+from imgdup.images.detail import BLOCK, block_cosines
 from imgdup.images.gray import Pixels
 from imgdup.images.headers import LOSSLESS_STEPS, Steps
 from imgdup.images.spectra import ENLARGED, REDUCED
+from imgdup.native.blocks import clipped_blocks, mixture_errors, varied_blocks
 from imgdup.native.difference import blurred
 from imgdup.native.levels import luma
 
@@ -130,7 +132,10 @@ def copy_of_equal_size(first: Middle, second: Middle) -> str | None:
         return None
     if LOSSLESS_STEPS in (first.steps, second.steps):
         return None
-    one, other = _fit(first, second), _fit(second, first)
+    window = _window(first.pixels.shape)
+    cuts = first.pixels[window], second.pixels[window]
+    lumas = _luma(cuts[0]), _luma(cuts[1])
+    one, other = _fit(first.steps, cuts[0], *lumas), _fit(second.steps, cuts[1], *lumas[::-1])
     if one and other:
         if _is_finer_copy(first, one, second, other):
             return FIRST
@@ -163,23 +168,26 @@ def _copy_by_one(fit: _Fit, known: str, unknown: str) -> str | None:
     return unknown if is_slight or fit.share < _ON_STEPS else None
 
 
-def _fit(target: Middle, reference: Middle) -> _Fit | None:
-    """Return how a picture fits another one of its size; None as `_likeness`."""
-    sides = [min(side // BLOCK * BLOCK, _WINDOW) for side in target.pixels.shape[:2]]
+def _window(shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Return the part of a middle that is looked at, whole blocks."""
+    sides = [min(side // BLOCK * BLOCK, _WINDOW) for side in shape[:2]]
     starts = [
-        (whole - side) // 2 // BLOCK * BLOCK
-        for whole, side in zip(target.pixels.shape[:2], sides, strict=True)
+        (whole - side) // 2 // BLOCK * BLOCK for whole, side in zip(shape[:2], sides, strict=True)
     ]
-    window = tuple(slice(a, a + n) for a, n in zip(starts, sides, strict=True))
-    found = _judged_blocks(target, target.pixels[window])
-    if found is None:
+    return tuple(slice(a, a + n) for a, n in zip(starts, sides, strict=True))
+
+
+def _fit(steps: Steps, cut: Pixels, goal: Plane, known: Plane) -> _Fit | None:
+    """Return how a part of a picture fits the same of another one; None as `_likeness`.
+
+    `goal` is its luma, `known` that of the other one.
+    """
+    judged = _judged_blocks(steps, cut, goal)
+    if judged is None:
         return None
-    shown, judged = found
-    known = _channel(target)(reference.pixels[window])
-    known -= known.mean()
-    columns = [known, *_blurred(known), np.ones_like(known)]
-    errors = _errors(shown, [blocks(each)[judged] for each in columns])
-    return _fit_of_errors(target.steps, errors, shown, _JUDGED)
+    known = known - known.mean()
+    shown, errors = mixture_errors(goal, [known, *_blurred(known)], judged, _RIDGE)
+    return _fit_of_errors(steps, errors, shown, _JUDGED)
 
 
 def _likeness(target: Middle, reference: Middle, factor: float) -> float | None:
@@ -191,30 +199,29 @@ def _likeness(target: Middle, reference: Middle, factor: float) -> float | None:
     if lines is None:
         return None
     rows, columns = lines
-    found = _judged_blocks(
-        target, _part(target, (rows.first, rows.last), (columns.first, columns.last))
-    )
-    if found is None:
+    cut = _part(target, (rows.first, rows.last), (columns.first, columns.last))
+    channel = _channel(target)
+    goal = channel(cut)
+    judged = _judged_blocks(target.steps, cut, goal)
+    if judged is None:
         return None
-    shown, judged = found
     known = _part(reference, (rows.start, rows.stop), (columns.start, columns.stop))
-    resizes = [blocks(each)[judged] for each in _resizes(_channel(target)(known), lines)]
+    shown, errors = mixture_errors(goal, _resizes(channel(known), lines), judged, _RIDGE)
     is_larger = target.height * target.width > reference.height * reference.width
     n_judged = max(2, math.ceil(BLOCK / factor * _OF_BAND)) if is_larger else _JUDGED
-    fit = _fit_of_errors(target.steps, _errors(shown, resizes), shown, n_judged)
+    fit = _fit_of_errors(target.steps, errors, shown, n_judged)
     return None if fit is None else fit.likeness
 
 
-def _judged_blocks(picture: Middle, cut: Pixels) -> tuple[Plane, Flags] | None:
-    """Return the blocks of a part of a picture that show something, and a mask of them.
+def _judged_blocks(steps: Steps, cut: Pixels, goal: Plane) -> Flags | None:
+    """Mark the blocks of a part of a picture, of which `goal` is one channel, that show something.
 
     None if there are too few, or if the steps of the picture are not known.
     """
-    if not picture.steps or min(cut.shape[:2]) < BLOCK:
+    if not steps or min(cut.shape[:2]) < BLOCK:
         return None
-    shown = blocks(_channel(picture)(cut))
-    judged = ~_cut_off(cut) & (shown.std(axis=(1, 2)) > _MIN_SPREAD)
-    return (shown[judged], judged) if np.count_nonzero(judged) >= _MIN_BLOCKS else None
+    judged = varied_blocks(goal, _MIN_SPREAD**2, clipped_blocks(cut, _DARK, _BRIGHT))
+    return judged if np.count_nonzero(judged) >= _MIN_BLOCKS else None
 
 
 def _channel(picture: Middle) -> Callable[[Pixels], Plane]:
@@ -273,19 +280,11 @@ def _part(picture: Middle, rows: tuple[int, int], columns: tuple[int, int]) -> P
     ]
 
 
-def _cut_off(pixels: Pixels) -> Flags:
-    """Return a mask of the blocks with a level that may have been cut off."""
-    extreme = (pixels <= _DARK) | (pixels >= _BRIGHT)
-    planes = [extreme] if pixels.ndim == 2 else [extreme[..., channel] for channel in range(3)]
-    return np.asarray(np.any([blocks(each).any(axis=(1, 2)) for each in planes], axis=0))
-
-
 def _resizes(known: Plane, lines: tuple[Line, Line]) -> list[npt.NDArray[Any]]:
-    """Return a part of a picture resized in several ways, some of it blurred, and a constant."""
+    """Return a part of a picture resized in several ways, some of it blurred."""
     rows, columns = lines
-    known -= known.mean()
-    found = resampled(known, rows, columns)
-    return [*found, *_blurred(found[0]), np.ones_like(found[0])]
+    found = resampled(known - known.mean(), rows, columns)
+    return [*found, *_blurred(found[0])]
 
 
 def _blurred(plane: npt.NDArray[Any]) -> list[Plane]:
@@ -300,28 +299,14 @@ def _luma(pixels: Pixels) -> Plane:
     return pixels.astype(np.float32) if pixels.ndim == 2 else luma(pixels)
 
 
-def _errors(shown: Plane, resizes: Sequence[npt.NDArray[Any]]) -> Plane:
-    """Return blocks less the mixture of resized ones that comes nearest, shape (n, 64)."""
-    columns = np.stack([each.ravel() for each in resizes]).astype(np.float64)
-    columns[1:-1] -= columns[0]
-    levels = shown.ravel() - np.mean(shown, dtype=np.float64)
-    products = columns @ columns.T
-    products += _RIDGE * np.diag(np.diag(products) + 1)
-    errors = levels - np.linalg.solve(products, columns @ levels) @ columns
-    return np.asarray(errors.reshape(-1, BLOCK * BLOCK), dtype=np.float32)
-
-
 def _fit_by_frequency(errors: Plane, shown: Plane, steps: Steps, n_judged: int) -> _Fit | None:
     """Return how the coefficients of low frequencies that are not zero fit."""
-    transform = block_cosines()
-    found, coefficients = (
-        each.reshape(-1, BLOCK * BLOCK) @ transform.T for each in (errors, shown - 128)
-    )
-    of_frequency = np.array(steps, np.float32)
-    number = np.arange(BLOCK * BLOCK)
-    low = np.maximum(number // BLOCK, number % BLOCK) < n_judged
+    low = _low_frequencies(n_judged)
+    transform = block_cosines()[low].T
+    found, coefficients = (each @ transform for each in (errors, shown - 128))
+    of_frequency = np.array(steps, np.float32)[low]
     judged = np.abs(coefficients) > _NOT_ZERO * of_frequency
-    judged &= low & (np.count_nonzero(judged, axis=0) >= _MIN_OF_FREQUENCY)
+    judged &= np.count_nonzero(judged, axis=0) >= _MIN_OF_FREQUENCY
     if np.count_nonzero(coarse := judged & (of_frequency >= _MIN_STEP)) >= _MIN_ERRORS:
         judged = coarse
     counts = np.count_nonzero(judged, axis=0)
@@ -336,6 +321,13 @@ def _fit_by_frequency(errors: Plane, shown: Plane, steps: Steps, n_judged: int) 
         float(np.mean(shares)),
         float(np.sqrt(np.mean(np.square(errors)))),
     )
+
+
+@cache
+def _low_frequencies(n_judged: int) -> npt.NDArray[np.int64]:
+    """Return the numbers of the lowest frequencies of a block in each direction."""
+    number = np.arange(BLOCK * BLOCK)
+    return np.flatnonzero(np.maximum(number // BLOCK, number % BLOCK) < n_judged)
 
 
 def _mean_gain(errors: Plane, steps: Plane, spreads: Plane, noise: float) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
+from imgdup.native.blocks import clipped_blocks
 from imgdup.native.frequencies import (
     edges,
     frequency_powers,
@@ -92,15 +93,6 @@ def _centre(pixels: Pixels) -> Pixels:
     return pixels[top : top + MAX_SIDE, left : left + MAX_SIDE]
 
 
-def _clipped(pixels: Pixels) -> Flags:
-    """Return a mask of the centre's pixels with a channel that JPEG has cut off, or may have."""
-    centre = _centre(pixels)
-    extreme = (centre <= _DARK) | (centre >= _BRIGHT)
-    if extreme.ndim == 2:
-        return extreme
-    return extreme[..., 0] | extreme[..., 1] | extreme[..., 2]  # faster than any() over an axis
-
-
 def detail_share(gray: Plane) -> float:
     """Estimate the share of a picture's resolution, along a side, that shows detail, from its luma.
 
@@ -165,7 +157,8 @@ def trace_quality(pixels: Pixels) -> int | None:
     """
     gray = central_luma(pixels)
     top, left = _grid_start(gray)
-    steps = _steps(_coefficients(gray[top:, left:], _clipped(pixels)[top:, left:]))
+    is_whole = ~clipped_blocks(_centre(pixels)[top:, left:], _DARK, _BRIGHT)
+    steps = _steps(_coefficients(blocks(gray[top:, left:])[is_whole]))
     known = steps > 0
     if np.count_nonzero(known) < _MIN_FREQUENCIES:
         return None
@@ -186,7 +179,8 @@ def strong_quality(pixels: Pixels) -> int | None:
     apart = max(1, rows * columns // _MAX_LOOKED_AT)
     strips = pixels[: rows * BLOCK].reshape(rows, BLOCK, *pixels.shape[1:])[::apart]
     taken = strips.reshape(-1, *pixels.shape[1:])
-    found = _coefficients(central_luma(taken), _clipped(taken))
+    is_whole = ~clipped_blocks(_centre(taken), _DARK, _BRIGHT)
+    found = _coefficients(blocks(central_luma(taken))[is_whole])
     fine = np.abs(found.reshape(-1, BLOCK, BLOCK)[:, BLOCK // 2 :, BLOCK // 2 :])
     if len(found) == 0 or np.mean(fine < _TOLERANCE) < _NEARLY_ALL_ZERO:
         return None
@@ -223,18 +217,18 @@ def _first_edge(changes: npt.NDArray[np.float64]) -> int:
     return int(np.argmax(sums / np.bincount(places)))
 
 
-def _coefficients(gray: Plane, clipped: Flags) -> Plane:
-    """Return the cosine transforms of about `_MAX_BLOCKS` unclipped blocks of 8 x 8 pixels."""
-    whole = ~blocks(clipped).any(axis=(1, 2))
-    found = blocks(gray)[whole]
+def _coefficients(found: Plane) -> Plane:
+    """Return the cosine transforms of about `_MAX_BLOCKS` of some blocks of 8 x 8 pixels."""
     found = found[:: max(1, len(found) // _MAX_BLOCKS)]
     return np.asarray(found.reshape(-1, BLOCK * BLOCK) @ block_cosines().T, dtype=np.float32)
 
 
+@cache
 def block_cosines() -> Plane:
     """Return the transform of 8 x 8 pixels, rows and columns at once, shape (64, 64)."""
-    transform = _cosines()
-    return np.kron(transform, transform)
+    transform = np.kron(_cosines(), _cosines())
+    transform.flags.writeable = False
+    return transform
 
 
 def blocks(plane: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:

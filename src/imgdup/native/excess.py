@@ -105,7 +105,7 @@ def unlike_shapes(moments: Planes, rules: Shapes) -> Plane:
 
 def _scratch(height: int, width: int, side: int) -> npt.NDArray[np.int64]:
     """Return scratch memory for windows of one size."""
-    n = max(SCRATCH_ROWS * (height * width + EXCESS_ROOM), 2 * width + side - 1)
+    n = max(SCRATCH_ROWS * (height * width + EXCESS_ROOM), 2 * (width + side))
     return np.empty(n, np.int64)
 
 

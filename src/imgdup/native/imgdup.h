@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 31 };
+enum { IMGDUP_INTERFACE = 32 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -316,7 +316,7 @@ IMGDUP_EXPORT float imgdup_ranked(const float *values, int64_t n, int64_t rank, 
 
 /* Write the excess of the luma in windows of `side` blocks a side, as `imgdup_luma_excess`, from the
  * moments of blocks; also write those of the windows, unless the side is 1. Return whether there is
- * any excess. scratch is also memory for 2 * width + side - 1 numbers. */
+ * any excess. scratch is also memory for 2 * (width + side) numbers. */
 IMGDUP_EXPORT int32_t imgdup_luma_part(const float *moments, int64_t height, int64_t width,
                                        int64_t side, const ImgdupExcess *rules, double clean,
                                        int64_t *scratch, float *windows, float *excess);
@@ -531,6 +531,30 @@ IMGDUP_EXPORT int64_t imgdup_count_changed(const uint8_t *a, const uint8_t *b, i
  * differ, the sum of b - a of each channel, and the sum of its absolute values. */
 IMGDUP_EXPORT void imgdup_add_changes(const uint8_t *a, const uint8_t *b, int64_t height,
                                       int64_t width, int64_t rows_apart, int64_t facts[7]);
+
+/* Blocks of 8 x 8 pixels. Those that are not whole are left out; masks (n_blocks,) go row by row. */
+
+enum { MIXED_PLANES = 16 };
+
+/* Mark the blocks of a picture (height, width, channels), whose rows are so many bytes apart, with a level
+ * up to limits[0] or from limits[1] on: clipped (n_blocks,). row (width * channels,) is scratch memory. */
+IMGDUP_EXPORT void imgdup_clipped_blocks(const uint8_t *pixels, int64_t row_bytes, int64_t height,
+                                         int64_t width, int64_t channels, const uint8_t limits[2],
+                                         uint8_t *row, uint8_t *clipped);
+
+/* Mark the blocks of a plane (height, width) that are not clipped and have more than the least
+ * variance: varied (n_blocks,). */
+IMGDUP_EXPORT void imgdup_varied_blocks(const float *plane, int64_t height, int64_t width,
+                                        double least, const uint8_t *clipped, uint8_t *varied);
+
+/* Mix up to MIXED_PLANES planes (height, width) and a constant by least squares so that they come nearest
+ * to a goal in the judged blocks (n_blocks,); write these blocks of the goal, and the goal less the
+ * mixture: shown and errors (n_judged, 64). All planes but the first count less the first; a share of
+ * each sum of squares, the ridge, is added to it. */
+IMGDUP_EXPORT void imgdup_mixture_errors(const float *goal, const float *const planes[],
+                                         int64_t n_planes, int64_t height, int64_t width,
+                                         const uint8_t *judged, double ridge, float *shown,
+                                         float *errors);
 
 /* Frequencies and edges. */
 

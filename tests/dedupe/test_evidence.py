@@ -15,7 +15,7 @@ from imgdup.dedupe import evidence
 from imgdup.dedupe.evidence import Evidence, _Moments
 from imgdup.dedupe.excess import CALM, LEAST_NOISE, LUMA_LIMITS, _chroma_rules, luma_part
 from imgdup.images.opencv import luma_of
-from imgdup.native.windows import raise_chroma
+from native_parts import raise_chroma
 
 few = settings(max_examples=40)
 LEVEL = st.floats(0, 255, width=32)

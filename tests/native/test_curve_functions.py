@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from imgdup.native.curves import curve_errors, plain_curves, single_curves, smooth_curve
-from imgdup.native.levels import CurveRules, ascending, levels_off, stiff_curve
+from imgdup.native.levels import CurveRules, levels_off
 from native_levels import assert_equal_at, by_level
+from native_parts import ascending, stiff_curve
 from tone_curves import LEVELS
 
 RULES = CurveRules(clipped_at=6, most_clipped=0.1, far_off=3, rounds=4)

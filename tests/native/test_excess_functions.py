@@ -5,8 +5,9 @@ import pytest
 
 from imgdup.native.difference import window_means
 from imgdup.native.excess import Rules, Shapes, luma_part, raise_to_chroma, unlike_shapes
-from imgdup.native.windows import Excess, Limits, Outliers, Usual, luma_excess, raise_chroma
+from imgdup.native.windows import Excess, Limits, Outliers, Usual
 from native_levels import assert_equal_at, by_level
+from native_parts import luma_excess, raise_chroma
 
 USUAL = Usual(3000, 1.0, 0.05, 0.75, 3.0, 0.01, 0.99, 3, 40, 0.5)
 RULES = [

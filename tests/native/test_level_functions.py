@@ -10,7 +10,6 @@ from hypothesis.extra import numpy as hnp
 
 from imgdup.native.levels import (
     CurveRules,
-    ascending,
     end_steps,
     evenness,
     level_counts,
@@ -19,9 +18,9 @@ from imgdup.native.levels import (
     matched_levels,
     missed,
     nearer_counts,
-    stiff_curve,
 )
 from native_levels import assert_equal_at, by_level
+from native_parts import ascending, stiff_curve
 
 LEVELS = st.integers(0, 255)
 
@@ -198,7 +197,6 @@ def test_levels_of_other_shapes_and_numbers_are_refused():
         lambda: evenness(a, a, np.zeros(255, np.uint8)),
         lambda: missed(levels, levels, levels[1:], 0.0),
         lambda: levels_off(levels, levels, levels, levels, 0.0),
-        lambda: stiff_curve(levels, levels.astype(np.float32), CurveRules()),
     ):
         with pytest.raises(ValueError, match=r"shape|float64"):
             call()
@@ -222,11 +220,6 @@ def test_the_nearest_ascending_values_are_means_of_runs(data):
         for i in range(n)
     ]
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
-
-
-def test_values_and_weights_of_different_shapes_are_refused():
-    with pytest.raises(ValueError, match="one shape"):
-        ascending(np.zeros(3), np.ones(2))
 
 
 @by_level

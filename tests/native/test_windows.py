@@ -14,11 +14,10 @@ from imgdup.native.windows import (
     Usual,
     count_agreeing,
     count_agreeing_of,
-    luma_excess,
     quantile,
-    raise_chroma,
 )
 from native_levels import assert_equal_at, by_level, native_level
+from native_parts import luma_excess, raise_chroma
 
 SHAPES = [(1, 1), (1, 60), (7, 7), (9, 6), (30, 40)]
 # (factor, most noise, most share), (factor, least, share of the texture)
@@ -279,21 +278,6 @@ def test_the_excess_of_chroma_is_what_both_channels_exceed_together(shape, limit
     raise_chroma(excess, (light, red, blue), rules, 0.5)
 
     np.testing.assert_array_equal(excess, expected)
-
-
-def test_moments_of_another_shape_and_an_excess_that_must_not_be_written_are_refused():
-    light, red, blue = chroma_of((6, 8))
-    excess = np.zeros((6, 8), np.float32)
-
-    with pytest.raises(ValueError, match="shape"):
-        luma_excess(light[:5], rules_of(), 1.0)
-    with pytest.raises(ValueError, match="shape"):
-        raise_chroma(excess, (light, red, blue[:, :5]), rules_of(), 1.0)
-    with pytest.raises(ValueError, match="strides"):
-        raise_chroma(excess, (light, red[::-1], blue), rules_of(), 1.0)
-    excess.flags.writeable = False
-    with pytest.raises(ValueError, match="read-only"):
-        raise_chroma(excess, (light, red, blue), rules_of(), 1.0)
 
 
 @by_level

@@ -53,7 +53,12 @@ def plain_curves(counts: Sums, means: Sums, rules: CurveRules, fewest: int) -> S
 def smooth_curve(
     counts: Sums, means: Sums, rules: CurveRules, near: tuple[Sums, float], freedom: Sums
 ) -> Sums:
-    """Fit an ascending curve: a stiff one, as `stiff_curve`, that follows some levels freely.
+    """Fit an ascending curve: a stiff one that follows some levels freely.
+
+    The stiff one is a polynomial of the root of the level, cut off at 0 and 255, and comes near to
+    any change of brightness, contrast and gamma. Levels whose mean lies far from it count little;
+    where there are no pixels, levels stay. The nearest ascending values are found by pooling
+    adjacent violators (Barlow et al. 1972).
 
     `near` is the kernel and the least weight of `levels_off`; `freedom`, shape (256,), is how much
     the curve follows each level, from 0 to 1.

@@ -31,7 +31,8 @@ def luma_part(
     Returns
     -------
     tuple
-        The moments of the windows, their excess as from `luma_excess`, and whether there is any.
+        The moments of the windows, the root of the squares that exceed what copying explains, 0
+        for other windows, and whether there are any.
     """
     if side < 1 or side & (side - 1):
         raise ValueError(f"the side of a window must be a power of two, got {side}")
@@ -56,7 +57,9 @@ class Rules:
 def raise_to_chroma(
     excess: Plane, luma: Sequence[Planes], chroma: tuple[Planes, Planes], sizes: Rules, clean: float
 ) -> None:
-    """Raise the excess of the luma to the root of the squares of the chroma, as `raise_chroma`.
+    """Raise the excess of the luma to that of the chroma, the root of its squares.
+
+    The squares of both channels are added up, and an even window must not change much.
 
     `luma` are the moments of the windows of each size, `chroma` those of the blocks of Cr and Cb.
     """

@@ -135,18 +135,6 @@ class CurveRules(ctypes.Structure):
     )
 
 
-def stiff_curve(counts: Sums, means: Sums, rules: CurveRules) -> Sums:
-    """Fit a polynomial of the root of the level, cut off at 0 and 255, to the mean of each level.
-
-    It comes near to any change of brightness, contrast and gamma. Levels whose mean lies far from
-    it count little; where there are no pixels, levels stay.
-    """
-    addresses = [read_address(each, np.float64, (LEVELS,)) for each in (counts, means)]
-    curve = np.empty(LEVELS)
-    _functions().imgdup_stiff_curve(*addresses, ctypes.byref(rules), address_of(curve))
-    return curve
-
-
 def level_counts(pixels: Pixels) -> npt.NDArray[np.int64]:
     """Count how often each of the 256 levels occurs in a picture.
 
@@ -220,35 +208,6 @@ def end_steps(pixels: Pixels, rows_apart: int, end: int) -> npt.NDArray[np.int64
     return counts
 
 
-def ascending(values: Sums, weights: Sums) -> Sums:
-    """Return the nearest ascending values: pool adjacent violators (Barlow et al. 1972).
-
-    Examples
-    --------
-    >>> ascending(np.array([1.0, 3.0, 2.0]), np.array([1.0, 1.0, 3.0])).tolist()
-    [1.0, 2.25, 2.25]
-    """
-    if not values.dtype == weights.dtype == np.float64 or not values.shape == weights.shape:
-        raise ValueError(
-            "expected values and weights of float64 of one shape, "
-            f"got {values.dtype} of {values.shape} and {weights.dtype} of {weights.shape}"
-        )
-    values, weights = np.ascontiguousarray(values), np.ascontiguousarray(weights)
-    n = values.size
-    scratch, ends, nearest = np.empty((2, n)), np.empty(n, np.int64), np.empty(n)
-    _functions().imgdup_ascending(
-        *(
-            address_of(values),
-            address_of(weights),
-            n,
-            address_of(scratch[0]),
-            address_of(scratch[1]),
-        ),
-        *(address_of(ends), address_of(nearest)),
-    )
-    return nearest
-
-
 def _bytes(pixels: Pixels) -> Pixels:
     """Check the type of a picture, and return it contiguous."""
     if pixels.dtype != np.uint8:
@@ -263,11 +222,9 @@ _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_evenness": (None, _P, _P, _N, _N, _N, _P, _P, _P),
     "imgdup_missed": (_D, _P, _P, _P, _D),
     "imgdup_levels_off": (None, _P, _P, _P, _D, _P, _P),
-    "imgdup_stiff_curve": (None, _P, _P, _P, _P),
     "imgdup_count_levels": (None, _P, _N, _P),
     "imgdup_count_nearer": (None, _P, _P, _N, _P, _P, _P),
     "imgdup_end_steps": (None, _P, _N, _N, _N, _N, ctypes.c_int32, _P, _P),
-    "imgdup_ascending": (None, _P, _P, _N, _P, _P, _P, _P),
 }
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native import Pixels, Plane, address_of, declared, read_address, write_address
+from imgdup.native import Pixels, Plane, address_of, declared, read_address
 
 Planes = npt.NDArray[np.float32]
 MOMENTS = (6, None, None)  # their shape
@@ -78,7 +78,7 @@ class Counts(NamedTuple):
 
 
 def count_agreeing(moments: Planes, rules: Agreement) -> Counts:
-    """Count windows by their moments, as from `luma_excess`."""
+    """Count windows by their moments, as `luma_part` returns them."""
     height, width = moments.shape[1:]
     n = height * width
     textures, counts = np.empty(n, np.float32), np.empty(2, np.int64)
@@ -129,56 +129,11 @@ def quantile(values: Plane, share: float) -> float:
     return float(_functions().imgdup_ranked(address, n, int(share * (n - 1)), address_of(keys)))
 
 
-def luma_excess(moments: Planes, rules: Excess, clean: float) -> Plane:
-    """Return the root of the squares that exceed what copying explains; 0 for other windows.
-
-    Parameters
-    ----------
-    moments : ndarray of float32, shape (6, height, width)
-        The means of each window of a, b, a * a, b * b, a * b and (b - a) ** 2.
-    rules : Excess
-    clean : float
-        Factor of the least that counts as usual.
-    """
-    height, width = moments.shape[1:]
-    excess, scratch = np.empty((height, width), np.float32), _scratch(height * width)
-    _functions().imgdup_luma_excess(
-        *(read_address(moments, np.float32, MOMENTS), height, width),
-        *(ctypes.byref(rules), clean, address_of(scratch), address_of(excess)),
-    )
-    return excess
-
-
-def raise_chroma(
-    excess: Plane, moments: tuple[Planes, Planes, Planes], rules: Excess, clean: float
-) -> None:
-    """Raise the squared excess to squares of the chroma that copying does not explain.
-
-    The squares of both channels are added up, and an even window must not change much.
-
-    `moments` are those of luma, Cr and Cb, as for `luma_excess`.
-    """
-    height, width = excess.shape
-    shape, scratch = (MOMENTS[0], height, width), _scratch(height * width)
-    _functions().imgdup_raise_chroma(
-        *(read_address(each, np.float32, shape) for each in moments),
-        *(height, width, ctypes.byref(rules), clean, address_of(scratch)),
-        write_address(excess, np.float32, (height, width)),
-    )
-
-
-def _scratch(n: int) -> npt.NDArray[np.int64]:
-    """Return scratch memory for n windows."""
-    return np.empty((7, n + EXCESS_ROOM), np.int64)
-
-
-_P, _N, _X, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_double
+_P, _N, _X = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_count_agreeing": (None, _P, _N, _P, _P, _P),
     "imgdup_agreement": (None, _P, _P, _N, _N, _N, _N, _P, _P, _P, _P),
     "imgdup_ranked": (_X, _P, _N, _N, _P),
-    "imgdup_luma_excess": (None, _P, _N, _N, _P, _D, _P, _P),
-    "imgdup_raise_chroma": (None, _P, _P, _P, _N, _N, _P, _D, _P, _P),
 }
 
 

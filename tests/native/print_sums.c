@@ -210,7 +210,7 @@ static void print_agreement(const uint8_t *a, const uint8_t *b, int64_t height, 
 
 /* Print what curves and levels of two pictures (height, width, 3) say. */
 static void print_levels(const uint8_t *a, const uint8_t *b, int64_t height, int64_t width) {
-    static float gray[MAX_PIXELS], turned[MAX_PIXELS];
+    static float gray[MAX_PIXELS];
     static uint32_t keys[MAX_PIXELS];
     int32_t curve[256];
     double exact[256];
@@ -223,8 +223,6 @@ static void print_levels(const uint8_t *a, const uint8_t *b, int64_t height, int
     }
     imgdup_luma(a, 3 * width, height, width, gray);
     print_floats("gray", gray, (int)n);
-    imgdup_transpose(gray, height, width, turned);
-    print_floats("turned", turned, (int)n);
     float middle = imgdup_ranked(gray, n, n / 2, keys);
     print_floats("middle", &middle, 1);
     imgdup_curve_errors(a, b, 3 * n, curve, 1, 400, counts);
@@ -320,6 +318,17 @@ static void print_blocks(const uint8_t *rgb, float planes[4][MAX_PIXELS], int64_
     print_floats("errors", errors, (int)(64 * n));
 }
 
+/* Print where blocks begin in a plane, and how much detail it shows. */
+static void print_detail(const float *plane, int64_t height, int64_t width, const float *cosines) {
+    static float halves[MAX_PIXELS];
+    ImgdupDetail rules = {cosines, 32, 1.0 / 12, 0.5, 0.3, 0.75};
+    int64_t start[2];
+    imgdup_grid_start(plane, height, width, 32, start);
+    double share = imgdup_detail_share(plane, height, width, &rules, halves);
+    printf("start %lld %lld\n", (long long)start[0], (long long)start[1]);
+    print_doubles("detail", &share, 1);
+}
+
 /* Compare two painted pictures in every way, and print the sums. */
 static void print_sums(void) {
     static uint8_t bytes[2][3 * MAX_PIXELS], small[3 * MAX_PIXELS], weights[MAX_PIXELS];
@@ -329,8 +338,7 @@ static void print_sums(void) {
     static int64_t ends[MAX_SIDE];
     static uint32_t widths[42 * (MAX_SIDE + 32)];
     static float blurred[2 * MAX_PIXELS + MAX_SIDE + 8];
-    double sums[3], products[64] = {0}, wanted[8] = {0}, powers[8] = {0};
-    double rows[MAX_SIDE] = {0}, lines[MAX_SIDE] = {0};
+    double sums[3], products[64] = {0}, wanted[8] = {0};
     float cosines[64];
     int height = 8 + (int)next(MAX_SIDE - 8), width = 8 + (int)next(MAX_SIDE - 8);
     int n = height * width, side = 2 + (int)next(9), stride = (width + 15) / 16 * 16;
@@ -400,11 +408,7 @@ static void print_sums(void) {
     print_doubles("products", products, STEP_PARTS * STEP_PARTS);
     print_doubles("wanted", wanted, STEP_PARTS);
     print_curve(bytes[0], bytes[1], weights, height, width);
-    imgdup_frequency_powers(planes[0], height, width, cosines, powers);
-    print_doubles("powers", powers, FREQUENCIES);
-    imgdup_edges(planes[0], height, width, rows, lines);
-    print_doubles("rows", rows, height);
-    print_doubles("columns", lines, width);
+    print_detail(planes[0], height, width, cosines);
 }
 
 int main(void) {

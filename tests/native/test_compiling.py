@@ -25,6 +25,7 @@ PROGRAMS = {  # what each is compiled with
         "changes.c",
         "colours.c",
         "curves.c",
+        "detail.c",
         "difference.c",
         "excess.c",
         "frequencies.c",

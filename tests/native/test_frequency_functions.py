@@ -1,4 +1,4 @@
-"""Frequencies, lines and edges of a plane: equal to twins in NumPy, at every level.
+"""Lines of a picture and powers of their frequencies: equal to twins in NumPy, at every level.
 
 The twins use numbers of double precision.
 """
@@ -6,50 +6,8 @@ The twins use numbers of double precision.
 import numpy as np
 import pytest
 
-from imgdup.native.frequencies import (
-    edges,
-    frequency_powers,
-    line_powers,
-    transposed,
-    weighted_lines,
-)
+from imgdup.native.frequencies import line_powers, weighted_lines
 from native_levels import assert_equal_at, by_level
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (17, 33), (121, 187), (0, 5)], ids=str)
-def test_rows_and_columns_are_exchanged(shape):
-    plane = np.random.default_rng(shape).uniform(0, 255, shape).astype(np.float32)
-
-    np.testing.assert_array_equal(transposed(plane), plane.T)
-
-
-@pytest.mark.parametrize("shape", [(7, 5), (8, 1), (17, 33), (32, 40)], ids=str)
-def test_the_powers_of_frequencies_equal_those_in_double_precision(shape):
-    plane = np.random.default_rng(shape).uniform(0, 255, shape).astype(np.float32)
-    transform = np.linalg.qr(np.random.default_rng(1).normal(size=(8, 8)))[0].astype(np.float32)
-
-    found = frequency_powers(plane, transform)
-
-    n_rows = shape[0] // 8 * 8
-    blocks = plane[:n_rows].astype(np.float64).reshape(-1, 8, shape[1])
-    expected = (np.einsum("ki,bix->kbx", transform, blocks) ** 2).sum(axis=(1, 2))
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-2)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (4, 9), (33, 20), (9, 1100)], ids=str)
-def test_edges_are_where_levels_change_more_than_beside(shape):
-    plane = np.random.default_rng(shape).uniform(0, 255, shape).astype(np.float32)
-
-    rows, columns = edges(plane)
-
-    for found, values in ((columns, plane.astype(np.float64)), (rows, plane.T.astype(np.float64))):
-        expected = np.zeros(values.shape[1])
-        for x in range(2, values.shape[1] - 1):
-            before, here, after = (
-                np.abs(values[:, i + 1] - values[:, i]) for i in (x - 2, x - 1, x)
-            )
-            expected[x] = np.maximum(2 * here - before - after, 0).sum()
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 12), (12, 7), (40, 31)], ids=str)
@@ -90,18 +48,12 @@ def test_wrong_planes_and_spectra_have_no_lines_and_no_powers():
 
 
 @by_level
-def test_every_level_gives_the_same_powers_lines_and_edges(level):
+def test_every_level_gives_the_same_lines_and_powers(level):
     rng = np.random.default_rng(4)
     a = rng.integers(0, 256, (61, 83), np.uint8)
-    p, q = (rng.uniform(0, 255, (61, 83)).astype(np.float32) for _ in range(2))
+    p = rng.uniform(0, 255, (61, 83)).astype(np.float32)
 
     def results():
-        return [
-            transposed(p),
-            frequency_powers(p, q[:8, :8]),
-            weighted_lines(a, 7, p[0, :61]),
-            line_powers(p[:, :82].view(np.complex64)),
-            *edges(p),
-        ]
+        return [weighted_lines(a, 7, p[0, :61]), line_powers(p[:, :82].view(np.complex64))]
 
     assert_equal_at(level, results)

@@ -15,12 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
+from imgdup.native import detail as native
 from imgdup.native.blocks import clipped_blocks
-from imgdup.native.frequencies import (
-    edges,
-    frequency_powers,
-    transposed,
-)
 from imgdup.native.levels import luma
 
 BLOCK = 8  # pixels, the side of a block of JPEG
@@ -100,36 +96,19 @@ def detail_share(gray: Plane) -> float:
     much in each octave. It is over 0 and at most 1: 1 for a sharp picture and for one that is too
     small or too flat to judge; about 0.5 for a sharp one that was enlarged to twice its size.
     """
-    share = 1.0
-    top, left = _grid_start(gray)
-    gray = gray[top:, left:]
-    while min(gray.shape) >= MIN_SIDE:
-        found = _share_of_octave(gray)
-        if found >= UPSCALED:
-            return share * found
-        share /= 2
-        gray = _halved(gray)
-    return share
+    return native.detail_share(gray, _rules())
 
 
-def _share_of_octave(gray: Plane) -> float:
-    """Return the share of the frequencies with detail, without looking for less than a quarter."""
-    powers = np.maximum(_powers(gray) - _ROUNDING, 0)
-    if powers[:2].sum() < _LEAST_VARIANCE:
-        return 1.0
-    details = powers * np.arange(1, BLOCK) ** 2  # photos hold as much in each frequency
-    shares = details / details[:3].max()
-    return float(np.minimum(shares / _LEAST_SHARE, 1)[1:].mean())
-
-
-def _powers(gray: Plane) -> npt.NDArray[np.float64]:
-    """Return the mean power of each frequency but 0 in rows and columns of 8 pixels, shape (7,)."""
-    height, width = (side // BLOCK * BLOCK for side in gray.shape)
-    whole, transform = gray[:height, :width], _cosines()
-    n_blocks = height * width / BLOCK  # in rows, and as many in columns
-    powers = frequency_powers(whole, transform)
-    powers += frequency_powers(transposed(whole), transform)
-    return np.asarray(powers[1:] / n_blocks / 2)
+@cache
+def _rules() -> native.DetailRules:
+    return native.DetailRules(
+        cosines=_cosines(),
+        min_side=MIN_SIDE,
+        rounding=_ROUNDING,
+        least_variance=_LEAST_VARIANCE,
+        least_share=_LEAST_SHARE,
+        sharp=UPSCALED,
+    )
 
 
 @cache
@@ -141,13 +120,6 @@ def _cosines() -> Plane:
     return np.asarray(transform, dtype=np.float32)
 
 
-def _halved(gray: Plane) -> Plane:
-    """Average squares of two pixels a side."""
-    height, width = (side // 2 * 2 for side in gray.shape)
-    rows = gray[0:height:2] + gray[1:height:2]
-    return np.asarray((rows[:, 0:width:2] + rows[:, 1:width:2]) / 4, dtype=np.float32)
-
-
 def trace_quality(pixels: Pixels) -> int | None:
     """Estimate the quality of the JPEG file that the pixels of a lossless file were decoded from.
 
@@ -156,7 +128,7 @@ def trace_quality(pixels: Pixels) -> int | None:
     85; None if there is no trace, as after resizing, or with finer steps.
     """
     gray = central_luma(pixels)
-    top, left = _grid_start(gray)
+    top, left = native.grid_start(gray, MIN_SIDE)
     is_whole = ~clipped_blocks(_centre(pixels)[top:, left:], _DARK, _BRIGHT)
     steps = _steps(_coefficients(blocks(gray[top:, left:])[is_whole]))
     known = steps > 0
@@ -200,21 +172,6 @@ def strong_quality(pixels: Pixels) -> int | None:
     if shares[coarse_best] >= _MIN_ON_TABLE:
         best = coarse_best  # multiples of its steps lie on finer ones, too
     return best + 1 if shares[best] >= _MIN_ON_TABLE else None
-
-
-def _grid_start(gray: Plane) -> tuple[int, int]:
-    """Return the row and the column, 0 to 7, where the pixels change most between blocks."""
-    rows, columns = edges(gray)
-    return _first_edge(rows), _first_edge(columns)
-
-
-def _first_edge(changes: npt.NDArray[np.float64]) -> int:
-    """Return the first place of a block, 0 to 7: where levels change most, every 8 places."""
-    if len(changes) < MIN_SIDE:
-        return 0
-    places = np.arange(2, len(changes) - 1) % BLOCK  # at the ends no change is known
-    sums = np.bincount(places, changes[2:-1])
-    return int(np.argmax(sums / np.bincount(places)))
 
 
 def _coefficients(found: Plane) -> Plane:

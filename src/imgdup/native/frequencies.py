@@ -1,4 +1,4 @@
-"""Sums over the frequencies, lines and edges of a picture, by calling ``frequencies.c``."""
+"""Lines of a picture and the powers of their frequencies, by calling ``frequencies.c``."""
 
 import ctypes
 from functools import cache
@@ -7,54 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native import Pixels, Plane, address_of, checked_plane, declared
+from imgdup.native import Pixels, Plane, address_of, declared
 
-N_FREQUENCIES = 8  # the same as in imgdup.h
 Sums = npt.NDArray[np.float64]
-
-
-def transposed(plane: Plane) -> Plane:
-    """Exchange the rows and columns of a plane, many times faster than a copy by NumPy."""
-    plane = checked_plane(plane, plane.shape)
-    out = np.empty(plane.shape[::-1], np.float32)
-    _functions().imgdup_transpose(address_of(plane), *plane.shape, address_of(out))
-    return out
-
-
-def frequency_powers(plane: Plane, cosines: Plane) -> Sums:
-    """Transform each 8 pixels of a column, and add up the squares of each of 8 frequencies.
-
-    Rows that are left over at the end of the plane do not count. `cosines`, of shape (8, 8), has a
-    row for each frequency.
-    """
-    plane, cosines = checked_plane(plane, plane.shape), checked_plane(cosines, (N_FREQUENCIES,) * 2)
-    powers = np.zeros(N_FREQUENCIES)
-    _functions().imgdup_frequency_powers(
-        address_of(plane), *plane.shape, address_of(cosines), address_of(powers)
-    )
-    return powers
-
-
-def edges(plane: Plane) -> tuple[Sums, Sums]:
-    """Add up where levels change abruptly, as they do between the blocks of a JPEG file.
-
-    Returns
-    -------
-    rows, columns : ndarray of float64, shapes (height,) and (width,)
-        For column x, over all rows: by how much twice the change from pixel x - 1 to x exceeds the
-        sum of the changes before and after it, if it does. The first two and the last are 0.
-
-    Examples
-    --------
-    >>> edges(np.array([[0, 0, 5, 5, 5]], np.float32))[1].tolist()
-    [0.0, 0.0, 10.0, 0.0, 0.0]
-    """
-    plane = checked_plane(plane, plane.shape)
-    rows, columns = (np.zeros(side) for side in plane.shape)
-    _functions().imgdup_edges(
-        address_of(plane), *plane.shape, address_of(rows), address_of(columns)
-    )
-    return rows, columns
 
 
 def weighted_lines(plane: Pixels, n_lines: int, weights: Plane) -> Plane:
@@ -111,9 +66,6 @@ def line_powers(spectra: npt.NDArray[np.complexfloating[Any, Any]]) -> Sums:
 
 _P, _N = ctypes.c_void_p, ctypes.c_int64  # address, number
 _SIGNATURES = {  # what each function returns, then its arguments
-    "imgdup_transpose": (None, _P, _N, _N, _P),
-    "imgdup_frequency_powers": (None, _P, _N, _N, _P, _P),
-    "imgdup_edges": (None, _P, _N, _N, _P, _P),
     "imgdup_lines": (None, _P, _N, _N, _N, _N, _N, _P, _P),
     "imgdup_line_powers": (None, _P, _N, _N, _P),
 }

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 32 };
+enum { IMGDUP_INTERFACE = 33 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -556,23 +556,31 @@ IMGDUP_EXPORT void imgdup_mixture_errors(const float *goal, const float *const p
                                          const uint8_t *judged, double ridge, float *shown,
                                          float *errors);
 
-/* Frequencies and edges. */
+/* Detail and frequencies. */
 
-enum { FREQUENCIES = 8 };
+enum { DETAIL_FREQUENCIES = 8 };
 
-/* Exchange the rows and columns of a plane: out (width, height). */
-IMGDUP_EXPORT void imgdup_transpose(const float *plane, int64_t height, int64_t width, float *out);
+/* How detail is looked for. */
+typedef struct {
+    const float *cosines; /* (8, 8): the transform of 8 pixels, a row for each frequency */
+    int64_t min_side;     /* of what is judged, in pixels; at least 32 */
+    double rounding;      /* power of the rounding of levels, which does not count */
+    double least_variance; /* of frequencies 1 and 2; less is a flat picture */
+    double least_share; /* of the detail in the best of frequencies 1 to 3; less counts in part */
+    double sharp;       /* share of the frequencies with detail, of a picture that is not halved */
+} ImgdupDetail;
 
-/* Transform each 8 pixels of a column of a plane by cosines (8, 8), and add up the squares of each
- * frequency: powers (8,) are added to. Rows that are left over do not count. */
-IMGDUP_EXPORT void imgdup_frequency_powers(const float *plane, int64_t height, int64_t width,
-                                           const float *cosines, double *powers);
+/* Find the row and the column of a plane, 0 to 7, where levels change most between blocks of 8 pixels:
+ * start (2,), 0 where there are fewer than `least`, at least 32, of them. */
+IMGDUP_EXPORT void imgdup_grid_start(const float *plane, int64_t height, int64_t width,
+                                     int64_t least, int64_t start[2]);
 
-/* Add up where levels change abruptly: in columns[x] (width,), over all rows, by how much twice the
- * change from pixel x - 1 to x exceeds the sum of the changes before and after it, if it does; the
- * same for rows (height,), over all columns. The first two and the last one stay as they are. */
-IMGDUP_EXPORT void imgdup_edges(const float *plane, int64_t height, int64_t width, double *rows,
-                                double *columns);
+/* Return the share of a plane's resolution, along a side, that shows detail. halves is scratch memory
+ * for height * width / 2 pixels. */
+IMGDUP_EXPORT double imgdup_detail_share(const float *plane, int64_t height, int64_t width,
+                                         const ImgdupDetail *rules, float *halves);
+
+/* Frequencies of lines. */
 
 /* Write n_lines rows and as many columns of a picture (height, width), spread evenly, of their middle as
  * many levels as the shorter side: lines (2 n_lines, shorter side). The mean of each line is

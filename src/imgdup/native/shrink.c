@@ -256,7 +256,7 @@ static void write_weights(Span span, uint32_t whole, int64_t apart, uint32_t *we
 /* Find where vectors of several output pixels begin; return how many taps each of them needs. */
 static int64_t begin_band(Columns *columns) {
     int64_t channels = columns->channels, end = columns->n * channels, most = 0;
-    int64_t pixel = 0, channel = 0, reach[PIXEL];
+    int64_t pixel = 0, channel = 0, reach[PIXEL] = {0};
     for (int64_t k = 0; k < channels; k++)
         reach[k] = (k + LANES - 1) / channels;
     for (int64_t i = 0; i < end; i += LANES) {

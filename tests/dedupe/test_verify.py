@@ -1,7 +1,8 @@
 """Verdicts about real files, written here, and how long verdicts are kept."""
 
 import os
-from concurrent.futures import Executor, Future
+import sys
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -263,6 +264,33 @@ def test_the_pictures_used_last_are_kept(monkeypatch):
 
     assert [kept.find(file) is picture for file in (a, b, c)] == [True, False, True]
     assert len(kept) == 2
+
+
+@pytest.fixture
+def frequent_switches():
+    """Let threads take turns as often as possible."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("frequent_switches")
+def test_several_threads_may_keep_pictures(monkeypatch):
+    monkeypatch.setattr(sources, "RECENT_BYTES", 60)
+    picture = sources.Picture(np.zeros((4, 5, 3), np.uint8), b"", None)
+    files = [sources.File(name, b"", "", 5, 4) for name in (b"a", b"b")]
+
+    def use(kept, first):
+        for i in range(5_000):
+            if kept.find(files[(first + i) % 2]) is None:
+                kept.add(files[(first + i) % 2], picture)
+
+    for _ in range(10):
+        kept = sources.RecentPictures()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(use, [kept] * 4, range(4)))
+        assert len(kept) == 1
 
 
 def test_large_pictures_are_decoded_once_for_all_workers(tmp_path, monkeypatch):

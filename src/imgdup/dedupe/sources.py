@@ -3,6 +3,7 @@
 Reading and comparing them is the work of `imgdup.dedupe.pictures`, in the workers.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -67,11 +68,15 @@ Source = tuple[File | Picture | ImageError, bool]
 
 
 class RecentPictures:
-    """The pictures that this process decoded last, as many as `RECENT_BYTES` has room for."""
+    """The pictures that this process decoded last, as many as `RECENT_BYTES` has room for.
+
+    Several threads may use them.
+    """
 
     def __init__(self) -> None:
         self._pictures: OrderedDict[File, Picture] = OrderedDict()  # the last used last
         self._n_bytes = 0
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -79,25 +84,28 @@ class RecentPictures:
 
     def find(self, file: File) -> Picture | None:
         """Return the picture of a file; None if it is not there."""
-        picture = self._pictures.get(file)
-        if picture is not None:
-            self._pictures.move_to_end(file)
-        return picture
+        with self._lock:
+            picture = self._pictures.get(file)
+            if picture is not None:
+                self._pictures.move_to_end(file)
+            return picture
 
     def add(self, file: File, picture: Picture) -> None:
         """Keep a picture until others need its memory."""
-        before = self._pictures.pop(file, None)
-        if before is not None:
-            self._n_bytes -= before.pixels.nbytes
-        self._pictures[file] = picture
-        self._n_bytes += picture.pixels.nbytes
-        while self._n_bytes > RECENT_BYTES:
-            self._n_bytes -= self._pictures.popitem(last=False)[1].pixels.nbytes
+        with self._lock:
+            before = self._pictures.pop(file, None)
+            if before is not None:
+                self._n_bytes -= before.pixels.nbytes
+            self._pictures[file] = picture
+            self._n_bytes += picture.pixels.nbytes
+            while self._n_bytes > RECENT_BYTES:
+                self._n_bytes -= self._pictures.popitem(last=False)[1].pixels.nbytes
 
     def clear(self) -> None:
         """Keep none."""
-        self._pictures.clear()
-        self._n_bytes = 0
+        with self._lock:
+            self._pictures.clear()
+            self._n_bytes = 0
 
 
 recent = RecentPictures()

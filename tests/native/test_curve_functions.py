@@ -158,6 +158,8 @@ def test_pictures_and_curves_of_other_shapes_and_numbers_are_refused():
         lambda: curve_errors(plane, plane, [levels[1:]], 400),
         lambda: curve_errors(plane, plane.astype(float), [levels], 400),
         lambda: curve_errors(plane, plane, [levels + 20_000], 400),
+        lambda: curve_errors(plane, plane, [levels - 20_000], 400),
+        lambda: curve_errors(plane, plane, [levels - 2.0**31], 400),
         lambda: curve_errors(plane, plane, [levels], -1),
         lambda: single_curves(levels, levels[1:], 128, RULES),
         lambda: plain_curves(levels.astype(int), levels, RULES, 8),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
+from imgdup.native import difference
 from imgdup.native.difference import (
     blended,
     block_moments,
@@ -84,9 +85,27 @@ def test_a_blur_is_the_mean_of_the_pixels_weighted_by_a_gaussian(shape, sigma):
 def test_a_blur_of_integers_or_with_too_large_a_sigma_is_refused():
     (plane,) = planes_of((4, 5), 1)
 
-    for wrong, sigma in ((plane.astype(np.uint8), 1.0), (plane[0], 1.0), (plane, 0.0), (plane, 11)):
+    wrong_planes = plane.astype(np.uint8), plane[0], plane[:0], plane[:, :0]
+    for wrong, sigma in (*((each, 1.0) for each in wrong_planes), (plane, 0.0), (plane, 11)):
         with pytest.raises(ValueError, match=r"a sigma up to 10\.7"):
             blurred(wrong, sigma)
+    for fine, coarse in ((0, 1), (2, 1), (1, 11)):
+        with pytest.raises(ValueError, match=r"two ascending sigmas up to 10\.7"):
+            blurs(fine, coarse, 0.001)
+    with pytest.raises(ValueError, match="planes with pixels"):
+        fitted_filter(plane[:, :0], plane[:, :0], blurs(1.0, 2.5, 0.001))
+
+
+def test_two_blurs_keep_their_weights():
+    a, b = planes_of((9, 14), 2)
+    two = blurs(1.0, 2.5, 0.001)
+    expected = fitted_filter(a, b, two)
+
+    difference._gaussian.cache_clear()
+    others = [np.full(n, 9, np.float32) for n in (4, 9) * 50]  # where the weights were, if freed
+
+    np.testing.assert_array_equal(fitted_filter(a, b, two).plane, expected.plane)
+    assert len(others) == 100
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -121,7 +121,8 @@ def test_moments_and_windows_of_other_shapes_are_refused():
     def raised(excess, luma, chroma):
         raise_to_chroma(excess, luma, chroma, Rules(RULES), 0.5)
 
-    excess = np.zeros((7, 7), np.float32)
+    excess, fixed, none = (np.zeros(shape, np.float32) for shape in ((7, 7), (7, 7), (6, 0, 7)))
+    fixed.flags.writeable = False
     for call in (
         lambda: luma_part(moments[:5], 1, RULES[0], 1.0),
         lambda: luma_part(moments, 3, RULES[0], 1.0),
@@ -132,6 +133,10 @@ def test_moments_and_windows_of_other_shapes_are_refused():
         lambda: raised(excess, [moments, moments, moments[:, 1:]], (moments, moments)),
         lambda: raised(excess[1:], [moments] * 3, (moments, moments)),
         lambda: raised(excess.astype(float), [moments] * 3, (moments, moments)),
+        lambda: raised(fixed, [moments] * 3, (moments, moments)),
+        lambda: luma_part(none, 1, RULES[0], 1.0),
+        lambda: unlike_shapes(none, shapes_of()),
+        lambda: raised(none[0], [none] * 3, (none, none)),
     ):
-        with pytest.raises(ValueError, match=r"expected|power of two"):
+        with pytest.raises(ValueError, match=r"expected|power of two|read-only"):
             call()

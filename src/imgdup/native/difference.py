@@ -28,7 +28,8 @@ def blurred(plane: Plane, sigma: float) -> Plane:
     [[1.0, 89.0, 1.0]]
     """
     reach = math.ceil(3 * sigma)
-    if plane.dtype != np.float32 or plane.ndim not in (2, 3) or not 0 < reach <= BLUR_REACH:
+    fits = plane.dtype == np.float32 and plane.ndim in (2, 3) and plane.size > 0
+    if not fits or not 0 < reach <= BLUR_REACH:
         raise ValueError(
             f"expected float32 of shape (height, width) or (height, width, channels) and a sigma "
             f"up to {BLUR_REACH / 3:.1f}, got {plane.dtype} of shape {plane.shape} and {sigma}"
@@ -84,6 +85,7 @@ def blended(a: Plane, fine: Plane, coarse: Plane, weights: tuple[float, float, f
 class Blurs(ctypes.Structure):
     """Two blurs and a damping: `ImgdupBlurs` of ``imgdup.h``, made by `blurs`."""
 
+    weights: tuple[Plane, Plane]  # those at the addresses
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("fine", "coarse")),
         *((name, ctypes.c_int64) for name in ("fine_reach", "coarse_reach")),
@@ -93,8 +95,14 @@ class Blurs(ctypes.Structure):
 
 def blurs(fine: float, coarse: float, damping: float) -> Blurs:
     """Return blurs of two standard deviations, the coarse one not below the fine one."""
-    weights = [_gaussian(sigma) for sigma in (fine, coarse)]  # they are kept
-    return Blurs(*map(address_of, weights), *(len(each) - 1 for each in weights), damping)
+    if not 0 < fine <= coarse or math.ceil(3 * coarse) > BLUR_REACH:
+        raise ValueError(
+            f"expected two ascending sigmas up to {BLUR_REACH / 3:.1f}, got {fine} and {coarse}"
+        )
+    weights = _gaussian(fine), _gaussian(coarse)
+    two = Blurs(*map(address_of, weights), *(len(each) - 1 for each in weights), damping)
+    two.weights = weights
+    return two
 
 
 class FittedFilter(NamedTuple):
@@ -120,6 +128,8 @@ def fitted_filter(a: Plane, b: Plane, two: Blurs) -> FittedFilter:
     (1.0, 0.0, 0.0)
     """
     a, b = checked_plane(a, a.shape), checked_plane(b, a.shape)
+    if a.size == 0:
+        raise ValueError(f"expected planes with pixels, got shape {a.shape}")
     height, width = a.shape
     scratch = np.empty(2 * a.size + width + 2 * two.coarse_reach, np.float32)
     plane, found = np.empty_like(a), np.empty(2)

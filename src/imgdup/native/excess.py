@@ -36,7 +36,7 @@ def luma_part(
     """
     if side < 1 or side & (side - 1):
         raise ValueError(f"the side of a window must be a power of two, got {side}")
-    address, (height, width) = read_address(moments, np.float32, MOMENTS), moments.shape[1:]
+    address, height, width = _checked(moments)
     windows = moments if side == 1 else np.empty_like(moments)
     excess, scratch = np.empty((height, width), np.float32), _scratch(height, width, side)
     differs: int = _functions().imgdup_luma_part(
@@ -65,8 +65,10 @@ def raise_to_chroma(
     """
     height, width = excess.shape
     shape, n_sizes = (MOMENTS[0], height, width), len(sizes.rules)
-    if len(luma) != n_sizes:
-        raise ValueError(f"expected moments of {n_sizes} sizes of windows, got {len(luma)}")
+    if len(luma) != n_sizes or excess.size == 0:
+        raise ValueError(
+            f"expected moments of {n_sizes} sizes of windows, got {len(luma)} of shape {shape}"
+        )
     pointers = sizes.pointers(*(read_address(each, np.float32, shape) for each in luma))
     scratch = _scratch(height, width, 1 << n_sizes)
     windows = np.empty((CHROMA_ROOM, height, width), np.float32)
@@ -94,7 +96,7 @@ def unlike_shapes(moments: Planes, rules: Shapes) -> Plane:
 
     It is 0 for all other windows. `moments` are those of blocks, as for `luma_part`.
     """
-    address, (height, width) = read_address(moments, np.float32, MOMENTS), moments.shape[1:]
+    address, height, width = _checked(moments)
     if rules.side < 1 or rules.side & (rules.side - 1):
         raise ValueError(f"the side of a window must be a power of two, got {rules.side}")
     sums, excess = np.empty(2 * (width + rules.side)), np.empty((height, width), np.float32)
@@ -104,6 +106,15 @@ def unlike_shapes(moments: Planes, rules: Shapes) -> Plane:
         *(address_of(sums), address_of(scratch), address_of(excess)),
     )
     return excess
+
+
+def _checked(moments: Planes) -> tuple[int, int, int]:
+    """Check moments of one window or more; return their address, height and width."""
+    address = read_address(moments, np.float32, MOMENTS)
+    if moments.size == 0:
+        raise ValueError(f"expected moments of windows, got shape {moments.shape}")
+    _, height, width = moments.shape
+    return address, height, width
 
 
 def _scratch(height: int, width: int, side: int) -> npt.NDArray[np.int64]:

@@ -47,7 +47,6 @@ def test_each_file_is_described_once(rows):
     early.begin(files[:4])
     early.begin(files[2:])
 
-    assert all(file in early for file in files)
     found = list(early.finish())
     assert [file for file, _ in found] == files
     facts = [image_facts(Path(os.fsdecode(file.path)).read_bytes(), Limits()) for file in files]
@@ -68,8 +67,10 @@ def test_no_more_than_some_files_are_begun(rows, monkeypatch):
     files, early = files_of(rows), foreseen_files()
 
     early.begin(files[:3])
-    early.begin(files[3:])
+    rest = iter(files[3:])
+    early.begin(rest)
 
+    assert list(rest) == files[4:], "files that have no room are not even looked at"
     assert [file for file, _ in early.finish()] == files[:4]
 
 
@@ -80,6 +81,21 @@ def test_pictures_that_are_sent_are_not_begun(rows, monkeypatch):
     early.begin(files_of(rows))
 
     assert list(early.finish()) == []
+
+
+def test_nothing_else_runs_once_files_are_described(rows, monkeypatch):
+    monkeypatch.setattr(foreseen, "MOST_FORESEEN", 4)
+    running = []
+
+    def read(self, files, *, again=False):
+        running.append(len(self._foreseen._begun))
+
+    monkeypatch.setattr(Verifier, "_read", read)
+    with Verifier(workers=1) as verifier:
+        verifier.foresee(rows)(images(rows))
+        verifier.facts(rows)(images(rows))
+
+    assert running == [0]
 
 
 @pytest.mark.parametrize("lost", [False, True])

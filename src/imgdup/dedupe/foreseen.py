@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
+from itertools import islice
 
 from imgdup.dedupe.known import FileContents
 from imgdup.dedupe.sources import File, Picture, is_sent
@@ -25,14 +26,13 @@ class Foreseen:
         self._files: set[File] = set()
         self._begun: list[tuple[list[File], Future[Answers]]] = []
 
-    def __contains__(self, file: File) -> bool:
-        """Return whether a file was begun."""
-        return file in self._files
-
     def begin(self, files: Iterable[File]) -> None:
-        """Let workers describe files, but none whose picture is sent, as that takes memory here."""
-        new = [each for each in files if each not in self._files and not is_sent(each)]
-        few = new[: max(0, MOST_FORESEEN - len(self._files))]
+        """Let workers describe files, but none whose picture is sent, as that takes memory here.
+
+        No more files are taken than have room: in large sets most are asked for in vain.
+        """
+        new = (each for each in files if each not in self._files and not is_sent(each))
+        few = list(islice(new, max(0, MOST_FORESEEN - len(self._files))))
         self._files.update(few)
         describe = partial(describe_file, self._limits)
         self._begun += begin_each(describe, few, self._pool, batch_files=BATCH_FILES)

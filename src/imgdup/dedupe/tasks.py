@@ -3,6 +3,7 @@
 `imgdup.dedupe.pictures` does it. It takes time to import, so only workers do that.
 """
 
+from traceback import extract_tb
 from types import ModuleType
 
 from imgdup.dedupe.known import FileContents
@@ -25,6 +26,12 @@ def describe_file(limits: Limits, file: File) -> tuple[Picture | None, FileConte
 
 
 def _pictures() -> ModuleType:
-    from imgdup.dedupe import pictures
-
+    """Import the module; no file is to blame for what goes wrong then."""
+    try:
+        from imgdup.dedupe import pictures
+    except ImportError:
+        raise
+    except Exception as error:
+        place = extract_tb(error.__traceback__)[-1].filename
+        raise ImportError(f"{type(error).__name__}: {error}", path=place) from error
     return pictures

@@ -111,10 +111,9 @@ class Verifier:
             files = [self._file_of(rows, row) for row in selected.tolist()]
             if len({each.digest for each in files}) == 1:  # no rule tells equal bytes apart
                 return [None] * len(files)
-            self._describe([each for each in files if each not in self._foreseen])
             for file, answer in self._foreseen.finish():
                 self._note(file, answer)
-            self._describe(files)  # those whose worker ended
+            self._describe(files)  # the others, and those whose worker ended
             found = (self._contents.find(each.digest) for each in files)
             return [each and each.facts for each in found]
 
@@ -124,7 +123,7 @@ class Verifier:
         """Return a function that lets idle workers describe rows that `facts` will be asked for."""
 
         def begin(selected: RowNumbers) -> None:
-            files = [self._file_of(rows, row) for row in dict.fromkeys(selected.tolist())]
+            files = (self._file_of(rows, row) for row in dict.fromkeys(selected.tolist()))
             self._foreseen.begin(each for each in files if each.digest not in self._contents)
 
         return begin

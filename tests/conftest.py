@@ -96,6 +96,17 @@ def _rename_unless_there(source, target):
 
 
 @pytest.fixture
+def heeded_hangup():
+    """Let this process and what it starts heed SIGHUP, as nohup does not."""
+    if not hasattr(signal, "SIGHUP"):  # on Windows
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture
 def in_process(monkeypatch):
     """Do in this process what workers do, for tests to which it does not matter where it is done.
 

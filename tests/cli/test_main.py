@@ -20,6 +20,7 @@ def handlers():
 
 
 @posix
+@pytest.mark.usefixtures("heeded_hangup")
 @pytest.mark.parametrize("args", [["info"], ["nonsense"], ["info", "--index", "nowhere"]], ids=str)
 def test_the_signal_handlers_of_the_caller_are_restored(indexed, args):
     before = handlers()

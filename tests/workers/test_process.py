@@ -151,6 +151,7 @@ with Processes(Setup(workers=1, timeout_s=20.0, preload=("imgdup.build.hash_batc
 
 
 @FORKS
+@pytest.mark.usefixtures("heeded_hangup")
 @pytest.mark.parametrize(
     "kind, is_forked",
     [("program", False), ("command", True), ("command with a thread", False)],

@@ -8,7 +8,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +46,7 @@ _PNG_LONGEST = (1 << 31) - 1  # bytes of a chunk: PNG specification, section 5.3
 MAX_BOXES = 10_000  # of a JPEG XL file; real ones have about ten
 _JXL_CODESTREAM = b"\xff\x0a"
 LOSSLESS_STEPS = (1,)  # whole levels
+MAX_TABLES = 256  # quantization tables whose quality is kept; most files have one of a few
 Steps = tuple[int, ...]
 
 _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width : height
@@ -265,10 +266,16 @@ def rounding_steps(data: bytes) -> Steps:
     is_whole = header.height % BLOCK == 0 == header.width % BLOCK
     if table is None or not (header.orientation == UPRIGHT or is_whole):
         return ()
+    return _steps_of(table, header.orientation in TRANSPOSED)
+
+
+@lru_cache(MAX_TABLES)
+def _steps_of(table: Steps, is_transposed: bool) -> Steps:
+    """Put the numbers of a quantization table in rows, or in columns."""
     steps = np.empty(BLOCK * BLOCK, np.int64)
     steps[_in_zigzag()] = table
     square = steps.reshape(BLOCK, BLOCK)
-    return tuple((square.T if header.orientation in TRANSPOSED else square).ravel().tolist())
+    return tuple((square.T if is_transposed else square).ravel().tolist())
 
 
 @cache
@@ -282,8 +289,11 @@ def _in_zigzag() -> list[int]:
 def jpeg_quality(data: bytes) -> int | None:
     """Find the quality whose luminance table, scaled as libjpeg does, is nearest to the file's."""
     table = _luminance_table(data)
-    if table is None:
-        return None
+    return None if table is None else _quality_of(table)
+
+
+@lru_cache(MAX_TABLES)
+def _quality_of(table: Steps) -> int:
     distances = np.abs(_sorted_tables() - np.sort(np.minimum(table, 255))).sum(axis=1)
     return 100 - int(np.argmin(distances[::-1]))
 
@@ -293,8 +303,8 @@ def _sorted_tables() -> npt.NDArray[np.int64]:
     return np.sort(standard_tables())
 
 
-def _luminance_table(data: bytes) -> npt.NDArray[np.int64] | None:
-    """Return the 64 numbers of quantization table 0, in any order."""
+def _luminance_table(data: bytes) -> Steps | None:
+    """Return the 64 numbers of quantization table 0, in the order of the file."""
     for marker, start, end in segments(data):
         if marker == 0xDA:
             break
@@ -304,7 +314,7 @@ def _luminance_table(data: bytes) -> npt.NDArray[np.int64] | None:
             if at + 1 + struct.calcsize(form) > len(data):
                 break
             if data[at] & 15 == 0:
-                return np.array(struct.unpack_from(form, data, at + 1))
+                return struct.unpack_from(form, data, at + 1)
             at += 1 + struct.calcsize(form)
     return None
 

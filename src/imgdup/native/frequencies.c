@@ -7,11 +7,13 @@
 static void write_line(const uint8_t *levels, int64_t apart, int64_t n, const float *weights,
                        float *line) {
     int64_t sum = 0;
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
         sum += levels[i * apart];
+        line[i] = (float)levels[i * apart];
+    }
     float mean = (float)sum / (float)n;
     for (int64_t i = 0; i < n; i++)
-        line[i] = weights[i] * ((float)levels[i * apart] - mean);
+        line[i] = weights[i] * (line[i] - mean);
 }
 
 void imgdup_lines(const uint8_t *levels, int64_t row_apart, int64_t pixel_apart, int64_t height,

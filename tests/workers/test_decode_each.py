@@ -9,7 +9,8 @@ import pytest
 import pool_tasks
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.system.limits import Limits
-from imgdup.workers.pool import decode_each, decoding_pool, inline
+from imgdup.workers.pool import begin_each, decode_each, decoding_pool, inline
+from imgdup.workers.process import WorkerDied
 
 WORDS = ["a", "raise", "b", "memory error", "unreadable", "c"]
 EXPECTED = ["A", "crashed", "B", "too-large", "unreadable", "C"]
@@ -68,3 +69,24 @@ def test_two_calls_share_one_process():
 
     assert set(first) == set(second)
     assert len(set(first)) == 1
+
+
+def test_batches_that_are_begun_answer_unless_a_file_ends_their_worker():
+    words = ["a", "raise", "b", "segfault", "hang", "c", "unreadable"]
+
+    with decoding_pool(Limits(timeout_s=1.0), 2) as pool:
+        begun = begin_each(pool_tasks.decode, words, pool, batch_files=2)
+        among_them = shown(decode_each(pool_tasks.decode, words, pool))
+        deaths = [future.exception() for _, future in begun]
+
+    assert [batch for batch, _ in begun] == [words[:2], words[2:4], words[4:6], words[6:]]
+    assert [isinstance(each, WorkerDied) for each in deaths] == [False, True, True, False]
+    assert [shown(begun[i][1].result()) for i in (0, 3)] == [["A", "crashed"], ["unreadable"]]
+    assert among_them == ["A", "crashed", "B", "crashed", "timed-out", "C", "unreadable"]
+
+
+def test_no_batch_that_was_begun_outlasts_its_pool():
+    with decoding_pool(Limits(), 1) as pool:
+        begun = begin_each(pool_tasks.decode, ["hang"] * 3, pool, batch_files=1)
+
+    assert all(future.done() for _, future in begun)

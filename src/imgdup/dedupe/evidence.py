@@ -53,7 +53,8 @@ NEVER = 1 << 62  # windows
 FAINT_SIDE = 4  # blocks; of the windows in which faint shapes are compared
 # What is faint, as pencil on an empty page, may differ by less than compression changes. In 1,200
 # copies of photos, at most 0.25 of the windows with shapes are unlike, or their variance is up to
-# 700 times the noise. By whether a rough tone curve was needed: then nothing tells the noise.
+# 700 times the noise. The second rules are for pairs that needed a rough tone curve: there, nothing
+# tells the noise.
 SHAPES = [
     Shapes(
         side=FAINT_SIDE,

@@ -1,4 +1,4 @@
-"""Describe files in idle workers while it is still looked for others that have to be described."""
+"""Describe files in idle workers while the search for candidates goes on."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
@@ -29,7 +29,7 @@ class Foreseen:
     def begin(self, files: Iterable[File]) -> None:
         """Let workers describe files, but none whose picture is sent, as that takes memory here.
 
-        No more files are taken than have room: in large sets most are asked for in vain.
+        Files beyond `MOST_FORESEEN` are not even looked at, because large sets have very many.
         """
         new = (each for each in files if each not in self._files and not is_sent(each))
         few = list(islice(new, max(0, MOST_FORESEEN - len(self._files))))

@@ -44,13 +44,13 @@ from imgdup.images.tiff import (
     text,
 )
 from imgdup.images.webp import webp_quality
+from imgdup.native.colours import coloured_share
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 from imgdup.system.limits import Limits
 
 DIGEST_BYTES = 16
 COLOURS = ("one-bit", "gray", "palette", "colour")
 MIN_DATA_BYTES = 64  # behind a picture; less is padding
-SAMPLED = 8  # each such row and column is looked at first, since most pictures show colour
 MAX_GRAY_CHROMA = 3  # levels between the channels of a gray picture, after JPEG
 
 _DATE_TAGS = (0x9003, 0x9004)  # when it was taken, and digitized
@@ -204,19 +204,12 @@ def _extras(name: str, data: bytes) -> set[str]:
 def _colour(pixels: Pixels, *, has_palette: bool) -> str:
     """Name the colours that are shown, whatever the file could store."""
     if pixels.ndim == 3:
-        if _has_colour(pixels[::SAMPLED, ::SAMPLED]) or _has_colour(pixels):
+        row = len(pixels) // 2  # most pictures show colour there
+        if any(coloured_share(part, MAX_GRAY_CHROMA) for part in (pixels[row : row + 1], pixels)):
             return "palette" if has_palette else "colour"
         pixels = pixels[..., 1]
     n_levels = np.count_nonzero(np.bincount(pixels.ravel(), minlength=256))
     return "one-bit" if n_levels <= 2 else "gray"
-
-
-def _has_colour(pixels: Pixels) -> bool:
-    """Return whether the channels of any pixel differ by more than those of a gray picture."""
-    red, green, blue = (pixels[..., channel] for channel in range(3))
-    high = np.maximum(np.maximum(red, green), blue)
-    low = np.minimum(np.minimum(red, green), blue)
-    return int((high - low).max()) > MAX_GRAY_CHROMA
 
 
 def _jpeg_exif(data: bytes) -> bytes:

@@ -206,3 +206,42 @@ def code_of(call):
     with pytest.raises(WorkerDied) as died:
         call.result()
     return died.value.death.exit_code
+
+
+ENDED_WHILE_IT_IS_FORKED = """
+import os, signal, sys
+import pool_tasks
+from imgdup.system.limits import run_commands_only
+from imgdup.workers.pool import Setup
+from imgdup.workers.process import Processes
+
+def end(number, frame):
+    raise SystemExit(143)
+
+def terminate_the_first():
+    try:
+        os.mkdir(sys.argv[1])
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGTERM)
+
+signal.signal(signal.SIGTERM, end)
+os.register_at_fork(after_in_child=terminate_the_first)
+run_commands_only()
+with Processes(Setup(workers=1, timeout_s=20.0)) as executor:
+    print(executor.submit(abs, -3).result())
+"""
+
+
+@FORKS
+def test_a_fork_that_is_ended_at_once_does_not_run_the_handlers_of_the_command(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED_WHILE_IT_IS_FORKED, str(tmp_path / "forked")],
+        env={**pool_tasks.ENVIRONMENT, **dict.fromkeys(pool_tasks.THREAD_VARIABLES, "1")},
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+
+    assert (done.stdout, done.stderr) == ("3\n", "")
+    assert (tmp_path / "forked").exists()

@@ -69,7 +69,8 @@ def _fork_template(shared: Shared) -> tuple[Connection, BaseProcess]:
     ours, theirs = multiprocessing.get_context("fork").Pipe()
     args = (theirs, ours, shared)
     process = multiprocessing.get_context("fork").Process(target=_run_fork, args=args, daemon=True)
-    _start(process, ours, theirs)
+    with _blocked_signals(signal.SIGTERM):  # until the fork has no handler of the command any more
+        _start(process, ours, theirs)
     return ours, process
 
 
@@ -200,6 +201,7 @@ def _run_fork(pipe: Connection, others: Connection, shared: Shared) -> None:
     others.close()  # otherwise the pipe would remain open after that process has ended
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     _fork_on_request(pipe, shared)
 
 
@@ -280,12 +282,12 @@ def fill_standard_streams() -> None:
 
 
 @contextmanager
-def _blocked_signals() -> Iterator[None]:
+def _blocked_signals(*more: signal.Signals) -> Iterator[None]:
     """Block the terminal's signals in this thread: a process started here inherits that."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP, *more})
     try:
         yield
     finally:

@@ -165,6 +165,12 @@ class _Pair:
     def __init__(self, first: Pixels, second: Pixels) -> None:
         self.first, self.second = first, second
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """The lesser height and the lesser width, at which both pictures are compared."""
+        (height, width), (other_height, other_width) = self.first.shape[:2], self.second.shape[:2]
+        return min(height, other_height), min(width, other_width)
+
     @cached_property
     def grays(self) -> tuple[Pixels, Pixels]:
         """The luma of both pictures."""
@@ -173,9 +179,7 @@ class _Pair:
     @cached_property
     def evidence(self) -> Evidence:
         """What is measured of the pictures as they are, at one size."""
-        sides = zip(self.first.shape[:2], self.second.shape[:2], strict=True)
-        height, width = map(min, sides)
-        return evidence_of(resized(self.first, height, width), resized(self.second, height, width))
+        return evidence_of(*(resized(each, *self.size) for each in (self.first, self.second)))
 
     @cached_property
     def direct(self) -> _Finding:
@@ -194,8 +198,7 @@ class _Pair:
     @cached_property
     def reduced(self) -> tuple[Pixels, Pixels]:
         """The luma of both pictures at one small size."""
-        sides = zip(self.first.shape[:2], self.second.shape[:2], strict=True)
-        height, width = map(min, sides)
+        height, width = self.size
         scale = min(1.0, COARSE_SIDE / max(height, width))
         size = max(1, round(scale * height)), max(1, round(scale * width))
         one, other = (resized(gray, *size) for gray in self.grays)
@@ -210,9 +213,7 @@ class _Pair:
 
     def agree_plainly(self) -> float:
         """Return in which share of the structured area the pictures agree at the smaller size."""
-        sides = zip(self.first.shape[:2], self.second.shape[:2], strict=True)
-        height, width = map(min, sides)
-        return visible_agreement(*(resized(gray, height, width) for gray in self.grays))
+        return visible_agreement(*(resized(gray, *self.size) for gray in self.grays))
 
     def agree_in_the_middle(self) -> bool:
         """Return whether the middle half of the height agrees, as between large letters."""

@@ -107,7 +107,7 @@ static void write_row(const uint8_t *taken, const uint8_t *goal, int64_t height,
 
 /* Add up the products of a row, at some lanes, that have no slope as a factor. */
 static void add_levels(StepRow row, int64_t n, int lane, RowSums out) {
-        Register ll = {0}, lg = {0}, l = {0}, g = {0}, one = {0};
+    Register ll = {0}, lg = {0}, l = {0}, g = {0}, one = {0};
     for (int64_t i = lane; i < n; i += LANES) {
         Register level = loaded(row.level + i), goal = loaded(row.goal + i);
         Register weight = loaded(row.weight + i), weighted = weight * level;

@@ -144,9 +144,8 @@ def dedupe_imagefolder(
     with showing(progress) as bar:
         found = verified_duplicates(
             index.check_before_decision().rows,
-            index.folder,
             options,
-            verify=verify,
+            Verifier(index.folder) if verify else None,
             progress=bar.compared,
         )
     positions: dict[int, list[int]] = {}

@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 from make_sample import encode, photo
 
-from cli_runs import on_a_terminal, pty
+from cli_runs import on_a_terminal, pty, run
 from encoded import painted
 from imgdup import cli
 from imgdup.apply import options
 from imgdup.apply.journal import read_journal
-from imgdup.cli import carrying_out as running
+from imgdup.cli import carrying_out as running, dedupe, prepare
+from imgdup.dedupe import verify
 from imgdup.dedupe.relations import Verdict
 from imgdup.dedupe.verify import Verifier
 from imgdup.errors import LockedError
 from imgdup.system.records import path_from_json
+from imgdup.workers.pool import inline
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -89,6 +91,34 @@ def test_the_summary_for_people_has_the_same_numbers(photos, capsys):
     assert lines[0].startswith("7 images, 3 groups, 4 removable files, ")
     assert lines[1].split()[:2] == ["same-bytes", "1"]
     assert lines[-1] == "  chains: 7 files in 3 chains, at most 3 in one"
+
+
+def test_workers_import_while_the_command_does_if_pictures_will_be_compared(photos, monkeypatch):
+    order = []
+    open_index = prepare.open_index
+    processes = "imgdup.workers.pool.Processes"
+    monkeypatch.setattr(processes, lambda setup: order.append("workers") or inline(setup))
+    monkeypatch.setattr(
+        prepare, "open_index", lambda *args, **kw: order.append("index") or open_index(*args, **kw)
+    )
+    cli.main(["index", "photos"])
+    orders = []
+    for args in (["--no-verify", "--max-dist", "31"], [], []):  # the last one knows the verdicts
+        order.clear()
+        cli.main(["dedupe", *args])
+        orders.append([*order])
+
+    assert orders == [["index"], ["workers", "index"], ["index"]]
+    assert dedupe.PRELOAD == verify.PRELOAD
+
+
+def test_workers_that_were_started_end_with_a_command_that_fails(photos):
+    cli.main(["index", "photos"])
+
+    done = run("dedupe", "--remove", "nonsense")  # waits for all that could print
+
+    assert done.code == 2
+    assert done.err.count(b"\n") == 1
 
 
 def test_lists_of_what_is_kept_and_removed_are_relative_to_the_root(photos, tmp_path):

@@ -12,7 +12,7 @@ from imgdup.dedupe.candidates import MatchRule, widened
 from imgdup.dedupe.decide import Policy
 from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.relations import removable
-from imgdup.dedupe.verify import verified_duplicates
+from imgdup.dedupe.verify import Verifier, verified_duplicates
 from imgdup.hashing import MATCH_MAX_DISTANCE
 from imgdup.index.columns import RowNumbers, Rows, images
 from imgdup.index.generation import GenerationRows
@@ -264,9 +264,8 @@ def find_groups(
         policy=Policy(removable(wanted.remove, verify=wanted.verify)),
     )
     with showing(progress) as bar:
-        duplicates = verified_duplicates(
-            rows, index_folder, options, verify=wanted.verify, progress=bar.compared
-        )
+        verifier = Verifier(index_folder) if wanted.verify else None
+        duplicates = verified_duplicates(rows, options, verifier, progress=bar.compared)
     return Groups(rows, duplicates)
 
 

@@ -15,13 +15,16 @@ from imgdup.cli.options import (
     by_option,
     force_option,
     gathered,
+    has_no_verdicts,
     index_option,
     json_option,
     orientations_option,
     page_option,
     removals_option,
 )
+from imgdup.system.limits import Limits
 
+PRELOAD = ("imgdup.dedupe.pictures", "numpy.fft", "numpy.ma")  # a test compares it with verify's
 # A test compares these rules with DEFAULT_RULES.
 KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
 
@@ -128,16 +131,21 @@ def dedupe(
     \b
     imgdup dedupe photos --plan plan.jsonl --report report.html
     """
-    from imgdup.cli import prepare, removals
+    from imgdup.workers.pool import decoding_pool
 
     files.check()
     removal.check()
-    policy = prepare.removal_policy(removal)
-    index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
-    options = prepare.dedupe_options(index, folders, removal, policy)
-    if not removal.verify:
-        removals.note_rules_without_effect(options.keep)
-    duplicates = removals.find_duplicates(index, options, verify=removal.verify)
+    with decoding_pool(Limits(), preload=PRELOAD) as pool:
+        if removal.verify and not folders and has_no_verdicts(index_folder):
+            pool.start()  # its processes import what they need while this one does
+        from imgdup.cli import prepare, removals
+
+        policy = prepare.removal_policy(removal)
+        index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
+        options = prepare.dedupe_options(index, folders, removal, policy)
+        if not removal.verify:
+            removals.note_rules_without_effect(options.keep)
+        duplicates = removals.find_duplicates(index, options, pool if removal.verify else None)
     removals.write_files(files, duplicates)
     removals.print_summary(duplicates, with_chains=chains, as_json=as_json)
     if not as_json and (files.plan or not files.remove_list):

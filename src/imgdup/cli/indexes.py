@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -227,10 +228,9 @@ def merge(indexes: tuple[Path, ...], target: Path, force: bool, as_json: bool) -
     imgdup merge part1 part2 part3 -o .imgdup
     """
     from imgdup.build.merge import merge_indexes
-    from imgdup.dedupe.known import merge_known
 
     merged = merge_indexes(indexes, target, replace=force)
-    merge_known(indexes, target, open_found(target).rows.column("digest"))
+    _take_known(indexes, target)
     for place, column in merged.lacking:
         note(f"{place} has no {OPTIONAL[column]}, so the merged index has none")
     for root, parts in merged.incomplete:
@@ -277,16 +277,22 @@ def subtract(
     imgdup subtract all seen -o unseen
     """
     from imgdup.build.merge import select_rows
-    from imgdup.dedupe.known import merge_known
     from imgdup.query.row_pairs import rows_outside
 
     check_range(max_dist, MATCH_BITS)
     one, other = (open_found(place).check_before_decision() for place in (a, b))
     rows = rows_outside(one.rows, other.rows, max_dist)
     select_rows(one.folder, rows, target, replace=force)
-    merge_known([one.folder], target, open_found(target).rows.column("digest"))
+    _take_known([one.folder], target)
     if as_json:
         write_text([json_line({"files": len(rows), "of": len(one.rows)})])
     else:
         files = counted(len(one.rows), "file")
         write_text([f"{len(rows):,} of {files} written to {path_on_stdout(target)}\n"])
+
+
+def _take_known(indexes: Sequence[Path], target: Path) -> None:
+    """Give a new index what is known of its files in those that it was made of."""
+    from imgdup.dedupe.known import merge_known
+
+    merge_known(indexes, target, open_found(target).rows.column("digest"))

@@ -19,6 +19,7 @@ from imgdup.images.formats import MARKED_BYTES, is_foreign_image
 from imgdup.index.folder import (
     ENVIRONMENT_VARIABLE,
     FOLDER_NAME,
+    VERDICTS,
     find,
     is_index,
     look_for,
@@ -317,6 +318,12 @@ def find_index(explicit: Path | None) -> Path:
 def _named(explicit: Path | None) -> Path | None:
     """Return the folder of --index; the settings file counts if IMGDUP_INDEX is not set."""
     return explicit or (None if os.environ.get(ENVIRONMENT_VARIABLE) else config().index)
+
+
+def has_no_verdicts(explicit: Path | None) -> bool:
+    """Return whether there is an index to use that keeps no verdicts on pictures."""
+    found = look_for(Path(), _named(explicit))
+    return found is not None and is_index(found) and not (found / VERDICTS).exists()
 
 
 def is_named(explicit: Path | None) -> bool:

@@ -14,21 +14,21 @@ from imgdup.dedupe import DedupeOptions, Duplicates
 from imgdup.dedupe.keep import FACT_RULES, Keep
 from imgdup.dedupe.plan import write_plan
 from imgdup.dedupe.split import chains
-from imgdup.dedupe.verify import verified_duplicates
+from imgdup.dedupe.verify import Verifier, verified_duplicates
 from imgdup.index.columns import locator_of
 from imgdup.output import NEWLINE, NUL, counted
 from imgdup.output.cleaning import save_groups, save_lists, summary_json, summary_text
 from imgdup.output.gallery import save_duplicates
 from imgdup.output.progress import Bar
 from imgdup.system.paths import is_remote
+from imgdup.workers.pool import Pool
 
 
-def find_duplicates(index: ImageIndex, options: DedupeOptions, *, verify: bool) -> Duplicates:
-    """Find the duplicates with a progress display; `verify` means that pictures are compared."""
+def find_duplicates(index: ImageIndex, options: DedupeOptions, pool: Pool | None) -> Duplicates:
+    """Find the duplicates with a progress display; a pool, if there is one, compares pictures."""
+    verifier = Verifier(index.folder, pool=pool) if pool else None
     with closing(Bar(quiet=False)) as bar:
-        return verified_duplicates(
-            index.rows, index.folder, options, verify=verify, progress=bar.compared
-        )
+        return verified_duplicates(index.rows, options, verifier, progress=bar.compared)
 
 
 def write_files(files: DedupeFiles, duplicates: Duplicates) -> None:

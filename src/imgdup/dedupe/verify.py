@@ -238,20 +238,19 @@ class Verifier:
 
 def verified_duplicates(
     rows: Rows,
-    index_folder: Path,
     options: DedupeOptions,
+    verifier: Verifier | None,
     *,
-    verify: bool = True,
     progress: Progress = lambda n_decided, n_files: None,
 ) -> Duplicates:
-    """Find the duplicates of an index and compare their pictures, unless `verify` is false.
+    """Find the duplicates of an index; the verifier, if there is one, compares their pictures.
 
-    Verdicts are kept in the index folder for the next run. `progress` is called with the number of
-    files that are decided, and of all that have candidates.
+    It is new, and used up afterwards. `progress` is called with the number of files that are
+    decided, and of all that have candidates.
     """
-    if not verify:
+    if verifier is None:
         return find_duplicates(rows, options, progress=progress)
-    with Verifier(index_folder) as verifier:
+    with verifier:
         verifier.start()
         selected = images(rows, options.folders)
         inspection = verifier.inspection(rows)

@@ -10,8 +10,8 @@ from make_sample import encode, photo
 
 from cli_runs import on_a_terminal
 from imgdup import cli
-from imgdup.cli.option_groups import N_ORIENTATIONS
 from imgdup.cli.query import DIFFERENT, HASHES, STRATEGIES
+from imgdup.cli.search_groups import N_ORIENTATIONS
 from imgdup.dedupe.relations import DIFFERENT as KNOWN_DIFFERENT, Verdict
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.query.match import HASHES as KNOWN_HASHES

@@ -6,7 +6,6 @@ whose names are equal up to the first dot after the last slash, such as ``a/1.jp
 """
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -16,7 +15,7 @@ import numpy as np
 from imgdup.apply.attached import Companions
 from imgdup.apply.recheck import SkippedFile
 from imgdup.apply.set_files import Content, SetFiles
-from imgdup.containers import TABLE_ROW
+from imgdup.containers import TABLE_ROW, key_of
 from imgdup.containers.reading import open_file
 from imgdup.containers.without import Stored, stored_members
 from imgdup.dedupe.plan import Removal
@@ -25,8 +24,6 @@ from imgdup.images.formats import OK
 from imgdup.index.columns import LOCATOR, Rows, locator_of
 from imgdup.system.files import error_words
 from imgdup.system.paths import SEPARATOR, TABLES, inside, kind_of, outer_file
-
-_NAME = re.compile(rb"(?P<key>(?:.*/)?[^./]+)\.[^/]*", re.DOTALL)
 
 OTHER_PICTURES = "its sample also contains other pictures; --whole-samples removes these as well"
 KEEPER = "its sample contains a picture that is kept in place of another one"
@@ -137,18 +134,6 @@ def sample_keys(members: Sequence[Stored]) -> list[tuple[bytes, int]]:
         found.append((key, numbers.get(key, 0)))
         last = key
     return found
-
-
-def key_of(name: bytes) -> bytes:
-    """Return the key of the sample that a name belongs to; a name without a dot is its own.
-
-    Examples
-    --------
-    >>> key_of(b"a/1.seg.png"), key_of(b"a.b/1"), key_of(b"a/.hidden")
-    (b'a/1', b'a.b/1', b'a/.hidden')
-    """
-    match = _NAME.fullmatch(name)
-    return match["key"] if match else name
 
 
 @dataclass

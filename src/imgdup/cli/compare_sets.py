@@ -10,8 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from imgdup import __version__
-from imgdup.cli import prepare
-from imgdup.cli.option_groups import JOB_SUMMARY, Comparison, ComparisonOutputs, LeakLimits
+from imgdup.cli import labelled, prepare
 from imgdup.cli.options import GATE
 from imgdup.cli.printing import (
     from_here,
@@ -23,6 +22,7 @@ from imgdup.cli.printing import (
     write_table,
     write_text,
 )
+from imgdup.cli.set_groups import JOB_SUMMARY, Comparison, ComparisonOutputs, LeakLimits
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import Leaks, compare
 from imgdup.dedupe.leaks import Coverage, Gate, UnreadLimit, accepted_leaks, read_accepted, verified
@@ -56,7 +56,7 @@ def compare_sets(
         else "pictures that only resemble each other are listed, too",
         orientations=comparison.orientations,
     )
-    both = prepare.two_sets(
+    both = labelled.two_sets(
         names, places, comparison.labels, allow_removals=comparison.allow_removals
     )
     if comparison.verify and comparison.max_dist is None:
@@ -87,7 +87,7 @@ def _without_pictures(names: tuple[str, str], comparison: Comparison) -> Compari
     return replace(comparison, verify=False)
 
 
-def _leaks(both: prepare.TwoSets, rule: MatchRule, *, verify: bool) -> Leaks:
+def _leaks(both: labelled.TwoSets, rule: MatchRule, *, verify: bool) -> Leaks:
     """Find the leaks; `verify` means that their pictures are compared."""
     in_a, in_b = both.sets
     leaks = compare(in_a, in_b, rule)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgdup.cli.option_groups import PairOptions, ShardOptions
 from imgdup.cli.options import (
     FOLDER,
     Bytes,
@@ -34,6 +33,7 @@ from imgdup.cli.printing import (
     write_table,
     write_text,
 )
+from imgdup.cli.search_groups import PairOptions, ShardOptions
 from imgdup.output.progress import Bar
 from imgdup.output.results import (
     PairRow,
@@ -114,25 +114,27 @@ def pairs(
     imgdup pairs photos
     imgdup pairs new --with archive
     """
-    from imgdup.cli import prepare
+    from imgdup.cli import prepare, sides as of_pairs
     from imgdup.query.row_pairs import JoinWork, PairRule, iter_row_pairs
 
     prepare.check_turned(options.by, options.orientations)
     division.check()
-    sides = prepare.two_sides(folders, other, index_folder, allow_removals=allow_removals)
+    sides = of_pairs.two_sides(folders, other, index_folder, allow_removals=allow_removals)
     index, left, right, code = sides
-    limit = prepare.pairs_distance(sides, options)
+    limit = of_pairs.pairs_distance(sides, options)
     with ExitStack() as stack:
         bar = stack.enter_context(closing(Bar(quiet=on_terminal())))
         bar.log("comparing")
-        sharding = prepare.sharding(division, sides, stack, bar.shards, turned=options.orientations)
+        sharding = of_pairs.sharding(
+            division, sides, stack, bar.shards, turned=options.orientations
+        )
         work = JoinWork.shown(bar.share, sharding)
         wanted = PairRule(limit, options.by, options.orientations)
         found = _Counted(iter_row_pairs(left, right, wanted, work=work), bar)
         if options.verify:
-            verifier = stack.enter_context(prepare.picture_verifier(index))
+            verifier = stack.enter_context(of_pairs.picture_verifier(index))
             found.judge = verifier.judge(left.index, (right or left).index)
-            found.more = prepare.wide_pairs(left, right, options)
+            found.more = of_pairs.wide_pairs(left, right, options)
         named = _with_paths(found, left, right or left, options.orientations)
         are_all_printed = _print_pairs(named, as_json=as_json, null=null)
     if are_all_printed:

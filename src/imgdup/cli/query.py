@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgdup.cli.option_groups import QueryOutputs, Search
 from imgdup.cli.options import (
     GATE,
     Distance,
@@ -33,6 +32,7 @@ from imgdup.cli.printing import (
     write_table,
     write_text,
 )
+from imgdup.cli.search_groups import QueryOutputs, Search
 from imgdup.errors import ImageError, UsageError
 from imgdup.output import counted, shown
 from imgdup.output.results import (

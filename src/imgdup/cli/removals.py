@@ -18,7 +18,6 @@ from imgdup.dedupe.verify import Verifier, verified_duplicates
 from imgdup.index.columns import locator_of
 from imgdup.output import NEWLINE, NUL, counted
 from imgdup.output.cleaning import save_groups, save_lists, summary_json, summary_text
-from imgdup.output.gallery import save_duplicates
 from imgdup.output.progress import Bar
 from imgdup.system.paths import is_remote
 from imgdup.workers.pool import Pool
@@ -38,6 +37,8 @@ def write_files(files: DedupeFiles, duplicates: Duplicates) -> None:
     if files.plan:
         write_plan(files.plan, duplicates.plan())
     if files.report:
+        from imgdup.output.gallery import save_duplicates  # 10 ms
+
         save_duplicates(files.report, duplicates)
     if files.groups:
         save_groups(files.groups, duplicates)

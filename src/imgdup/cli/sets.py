@@ -1,21 +1,16 @@
 """The commands compare and split: leaks between two sets, and lists that share no picture."""
 
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from imgdup.cli.option_groups import JOB_SUMMARY, Comparison, ComparisonOutputs, LeakLimits
 from imgdup.cli.options import (
     FOLDER,
     PATH,
     CountOrShare,
     Number,
     OutputFile,
-    check_new,
     force_option,
     gathered,
     index_option,
@@ -26,34 +21,18 @@ from imgdup.cli.options import (
     page_option,
     removals_option,
 )
-from imgdup.cli.printing import note, write_text
+from imgdup.cli.set_groups import (
+    JOB_SUMMARY,
+    Comparison,
+    ComparisonOutputs,
+    LeakLimits,
+    SplitLists,
+    SplitOptions,
+)
 from imgdup.errors import UsageError
-from imgdup.output import NEWLINE, NUL, cell_text, counted
-from imgdup.system.paths import absolute
 
 if TYPE_CHECKING:
-    from imgdup.dedupe.split import Share
-
-N_DEVIATIONS = 5  # that are printed of the shares of labels
-
-
-@dataclass(frozen=True)
-class SplitOptions:
-    """How images are divided."""
-
-    ratios: str
-    stratify: str | None
-    labels: Path | None
-    seed: int
-
-
-@dataclass(frozen=True)
-class SplitLists:
-    """The lists that are written; `null` ends their paths with NUL."""
-
-    out: Path
-    null: bool
-    force: bool
+    pass
 
 
 @click.command()
@@ -155,13 +134,7 @@ def compare(
 @gathered(SplitOptions, "options")
 @gathered(SplitLists, "lists")
 def split(
-    folders: tuple[str, ...],
-    index_folder: Path | None,
-    options: SplitOptions,
-    allow_removals: bool,
-    max_dist: int | None,
-    orientations: bool,
-    lists: SplitLists,
+    folders: tuple[str, ...], index_folder: Path | None, options: SplitOptions, lists: SplitLists
 ) -> int:
     """Divide images into lists for training and testing; no chain of duplicates is divided.
 
@@ -171,47 +144,6 @@ def split(
     \b
     imgdup split photos --ratios train=0.8,val=0.1,test=0.1 --out splits
     """
-    from imgdup.cli import prepare
-    from imgdup.dedupe import split as splitting
-    from imgdup.output.cleaning import save_split
+    from imgdup.cli.split_set import split_set
 
-    ratios = splitting.parse_ratios(options.ratios)
-    match_rule = prepare.match_rule(
-        max_dist, "more pictures are kept together, also different ones", orientations=orientations
-    )
-    check_new((lists.out / f"{name}.txt" for name in ratios), force=lists.force)
-    index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
-    name = ", ".join(folders) or str(index.folder)
-    inside = [absolute(folder) for folder in folders]
-    chosen = prepare.labelled_set(index, name, inside, options.labels)
-    if max_dist is None:
-        match_rule = prepare.widened(match_rule, [(chosen.rows, chosen.images)])
-    division = splitting.split(
-        chosen, ratios, stratify=bool(options.stratify), seed=options.seed, rule=match_rule
-    )
-    save_split(lists.out, index.rows, division, NUL if lists.null else NEWLINE)
-    n_lists = len(division.names)
-    write_text(map(_share_line, division.shares[:n_lists]))
-    _print_deviations(division.shares[n_lists:])
-    chained, chains = counted(division.n_chained, "image"), counted(division.n_chains, "chain")
-    note(f"{chained} in {chains}; no chain is divided")
-    return code
-
-
-def _print_deviations(shares: "Sequence[Share]") -> None:
-    """Print the shares of labels that are the furthest from their ratios, the worst first."""
-    deviating = [share for share in shares if share.deviation]
-    worst = sorted(deviating, key=lambda share: -share.deviation)[:N_DEVIATIONS]
-    if worst:
-        n_labels = len({share.label for share in shares})
-        write_text([f"largest deviations of {counted(n_labels, 'label')}:\n"])
-        write_text(map(_share_line, worst))
-
-
-def _share_line(share: "Share") -> str:
-    """Format the number of images of a list and its share of all images."""
-    label = "" if share.label is None else f"  {cell_text(share.label, sys.stdout.encoding)}"
-    ratio = f"{share.share:7.2%} ({share.ratio:.2%} requested)"
-    number, noun = counted(share.n_images, "image").split()
-    name = cell_text(share.name, sys.stdout.encoding)
-    return f"{name:<8} {number:>9} {noun:<6}  {ratio}{label}\n"
+    return split_set(folders, index_folder, options, lists)

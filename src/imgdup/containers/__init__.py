@@ -6,6 +6,7 @@ has the name of each member and where it lies, in arrays: a million members take
 
 import errno
 import os
+import re
 import stat
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ FORWARD = (STREAMED, TABLE_ROW)
 N_PLACE = 5  # numbers that say where a member lies
 Place = tuple[int, int, int, int, int]  # the first five of a locator
 NO_PLACE: Place = (0, 0, 0, 0, 0)
+_IN_SAMPLE = re.compile(rb"(?P<key>(?:.*/)?[^./]+)\.[^/]*", re.DOTALL)
 
 
 class Stamp(NamedTuple):
@@ -281,3 +283,15 @@ class Directory:
 def _path_order(names: Sequence[bytes]) -> list[int]:
     keys = [path_key(name) for name in names]
     return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def key_of(name: bytes) -> bytes:
+    """Return the key of the sample that a name belongs to; a name without a dot is its own.
+
+    Examples
+    --------
+    >>> key_of(b"a/1.seg.png"), key_of(b"a.b/1"), key_of(b"a/.hidden")
+    (b'a/1', b'a.b/1', b'a/.hidden')
+    """
+    match = _IN_SAMPLE.fullmatch(name)
+    return match["key"] if match else name

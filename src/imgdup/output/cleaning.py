@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from imgdup.apply.set_content import key_of
+from imgdup.containers import key_of
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.split import Split
 from imgdup.errors import ImgdupError, UsageError

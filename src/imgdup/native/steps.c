@@ -63,11 +63,11 @@ static float spread_of(const uint8_t *a, const uint8_t *b, int64_t n, uint8_t *c
     return lower + upper > LEAST_SPREAD ? (float)(lower + upper) : LEAST_SPREAD;
 }
 
-/* Write what a pixel counts by its change. */
-static void write_weights(float spread, float weights[WHITE + 1]) {
-    for (int change = 0; change <= WHITE; change++) {
-        float off = (float)change / spread;
-        weights[change] = 1 / (1 + off * off);
+/* Write what each pixel of a row counts, by its change. */
+static void write_weights(const uint8_t *changes, int64_t n, float spread, float *weights) {
+    for (int64_t x = 0; x < n; x++) {
+        float off = (float)changes[x] / spread;
+        weights[x] = 1 / (1 + off * off);
     }
 }
 
@@ -202,15 +202,21 @@ static void add_row(StepRow row, int64_t n, RowSums out) {
 
 /* Add the sums of the lanes of a row, times 1, y and y squared as far as these are needed. */
 static void add_lanes(RowSums part, double y, double sums[3][ROW_SUMS][LANES]) {
-    for (int k = 0; k < ROW_SUMS; k++)
+    double square = y * y;
+    for (int k = 0; k < TWICE_Y; k++)
+        for (int lane = 0; lane < LANES; lane++) {
+            sums[0][k][lane] += (double)part[k][lane];
+            sums[1][k][lane] += (double)part[k][lane] * y;
+            sums[2][k][lane] += (double)part[k][lane] * square;
+        }
+    for (int k = TWICE_Y; k < ONCE_Y; k++)
+        for (int lane = 0; lane < LANES; lane++) {
+            sums[0][k][lane] += (double)part[k][lane];
+            sums[1][k][lane] += (double)part[k][lane] * y;
+        }
+    for (int k = ONCE_Y; k < ROW_SUMS; k++)
         for (int lane = 0; lane < LANES; lane++)
             sums[0][k][lane] += (double)part[k][lane];
-    for (int k = 0; k < ONCE_Y; k++)
-        for (int lane = 0; lane < LANES; lane++)
-            sums[1][k][lane] += (double)part[k][lane] * y;
-    for (int k = 0; k < TWICE_Y; k++)
-        for (int lane = 0; lane < LANES; lane++)
-            sums[2][k][lane] += (double)part[k][lane] * (y * y);
 }
 
 static double total_of(const double *lanes) {
@@ -238,17 +244,15 @@ void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
     };
     StepRow row = {rows, rows + stride, rows + 2 * stride, rows + 3 * stride, rows + 4 * stride,
                    rows + 5 * stride};
-    float spread = spread_of(taken, goal, height * width, changes), weights[WHITE + 1];
+    float spread = spread_of(taken, goal, height * width, changes);
     double sums[3][ROW_SUMS][LANES];
     memset(sums, 0, sizeof sums);
-    write_weights(spread, weights);
     for (int64_t x = 0; x < width; x++)
         row.place[x] = ((float)x + 0.5f) / (float)width;
     for (int64_t y = 0; y < height; y++) {
         RowSums part;
+        write_weights(changes + y * width, width, spread, row.weight);
         write_row(taken, goal, height, width, y, row);
-        for (int64_t x = 0; x < width; x++)
-            row.weight[x] = weights[changes[y * width + x]];
         add_row(row, stride, part);
         add_lanes(part, ((double)y + 0.5) / (double)height, sums);
     }

@@ -122,17 +122,11 @@ def test_a_place_far_from_the_right_one_is_refined_as_long_as_that_gains():
 
 
 def test_a_place_that_shows_something_else_is_not_refined(monkeypatch):
-    rounds = []
-
-    def moved(source, goal, matrix, n_rounds):
-        rounds.append(n_rounds)
-        return native_moved(source, goal, matrix, n_rounds)
-
-    native_moved = alignment.moved
-    monkeypatch.setattr(alignment, "moved", moved)
+    moves = []
+    monkeypatch.setattr(alignment.Mover, "move", lambda mover, n_rounds: moves.append(n_rounds))
 
     assert refine(WHOLE, np.ascontiguousarray(WHOLE[::-1]), Place(True, IDENTITY)) is None
-    assert rounds == [0]
+    assert moves == []
 
 
 def test_what_both_show_is_the_same_at_the_size_of_the_part():

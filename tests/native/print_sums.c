@@ -187,8 +187,8 @@ static void print_place(const uint8_t *whole, const uint8_t *part, int64_t heigh
            (long long)place[2]);
     double matrix[6] = {0.97, 0.01, 0.01, -0.01, 0.98, 0.02};
     memset(rows, 0, sizeof rows);
-    imgdup_refine(whole, height, width, part, height, width, 3, corners, rows, changes, matrix,
-                  taken);
+    imgdup_take(whole, height, width, height, width, matrix, corners, taken);
+    imgdup_refine(corners, height, width, part, height, width, 3, rows, changes, matrix, taken);
     print_doubles("matrix", matrix, 6);
     memset(small, 0, MAX_SIDE);
     memset(changes, 0, MAX_SIDE);

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from encoded import photo
-from imgdup.native.places import Found, moved, paste_outside, search
+from imgdup.native.places import Found, Mover, paste_outside, search
 from native_levels import assert_equal_at, by_level
 
 GRAY = np.ascontiguousarray(photo(288, 384)[..., 1])
@@ -93,7 +93,14 @@ def test_pictures_that_are_too_large_are_refused():
     with pytest.raises(ValueError, match="too large"):
         search(GRAY, GRAY, [(9, 9)])
     with pytest.raises(ValueError, match="16777216 pixels"):
-        moved(many, GRAY, IDENTITY, 1)
+        Mover(many, GRAY, IDENTITY)
+
+
+def moved(source, goal, matrix, n_rounds):
+    """The matrix after so many steps at most, and what the source then shows."""
+    mover = Mover(source, goal, matrix)
+    mover.move(n_rounds)
+    return mover.matrix, mover.taken
 
 
 def taken_twin(source, shape, matrix):
@@ -141,14 +148,14 @@ MATRICES = [
 def test_what_a_picture_shows_lies_between_its_pixels(matrix, shape):
     matrix = np.array(matrix, np.float64)
 
-    found, taken = moved(GRAY, np.zeros(shape, np.uint8), matrix, 0)
+    mover = Mover(GRAY, np.zeros(shape, np.uint8), matrix)
 
-    np.testing.assert_array_equal(found, matrix)
-    assert np.abs(taken - taken_twin(GRAY, shape, matrix)).max() < 0.51
+    np.testing.assert_array_equal(mover.matrix, matrix)
+    assert np.abs(mover.taken - taken_twin(GRAY, shape, matrix)).max() < 0.51
 
 
 def test_pictures_of_few_pixels_show_them_everywhere():
-    taken = moved(np.full((2, 3), 9, np.uint8), np.zeros((3, 4), np.uint8), IDENTITY, 0)[1]
+    taken = Mover(np.full((2, 3), 9, np.uint8), np.zeros((3, 4), np.uint8), IDENTITY).taken
 
     assert taken.tolist() == [[9] * 4] * 3
 
@@ -189,6 +196,19 @@ def test_steps_of_least_squares_find_the_place():
     assert np.abs(taken.astype(int) - goal).max() <= 3
 
 
+def test_more_steps_go_on_where_the_last_ones_ended():
+    goal = np.rint(taken_twin(GRAY, (72, 96), np.array([[0.8, 0, 0.1], [0, 0.8, 0.12]])))
+    goal, start = goal.astype(np.uint8), np.array([[0.8, 0, 0.11], [0, 0.8, 0.11]])
+    expected, mover = moved(GRAY, goal, start, 3), Mover(GRAY, goal, start)
+
+    mover.move(1)
+    mover.move(2)
+
+    np.testing.assert_array_equal(mover.matrix, expected[0])
+    np.testing.assert_array_equal(mover.taken, expected[1])
+    np.testing.assert_array_equal(start, [[0.8, 0, 0.11], [0, 0.8, 0.11]])
+
+
 def test_flat_pictures_and_places_far_outside_are_not_moved():
     flat, outside = np.full((40, 40), 9, np.uint8), np.array([[1, 0, 1e30], [0, 1, np.nan]])
 
@@ -222,11 +242,11 @@ def test_nothing_is_pasted_to_another_shape_or_a_read_only_picture():
 
 def test_pictures_of_one_row_and_other_dtypes_are_refused():
     with pytest.raises(ValueError, match="2 pixels a side"):
-        moved(GRAY, GRAY[:1], IDENTITY, 1)
+        Mover(GRAY, GRAY[:1], IDENTITY)
     with pytest.raises(ValueError, match="2 pixels a side"):
-        moved(GRAY[:1], GRAY, IDENTITY, 1)
+        Mover(GRAY[:1], GRAY, IDENTITY)
     with pytest.raises(ValueError, match="uint8"):
-        moved(GRAY.astype(np.float32), GRAY, IDENTITY, 1)
+        Mover(GRAY.astype(np.float32), GRAY, IDENTITY)
 
 
 @by_level

@@ -5,6 +5,7 @@ of a pixel (Baker and Matthews, "Lucas-Kanade 20 years on", IJCV 2004). Of turne
 quarter turns or mirrored, the likely orientations are found.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +14,11 @@ import numpy.typing as npt
 from imgdup.dedupe.evidence import visible_agreement
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import luma_of, resized, warped
-from imgdup.native.places import SEARCH_SIDE, moved, paste_outside, search
+from imgdup.native.places import SEARCH_SIDE, Mover, paste_outside, search
 
 Matrix = npt.NDArray[np.float64]
 
-SCALES = 0.96 ** np.arange(24)  # of the largest size that fits; down to 0.39
+SCALES = tuple((0.96 ** np.arange(24)).tolist())  # of the largest size that fits; down to 0.39
 LEAST_CORRELATION = 0.6
 NEARLY_AS_LIKELY = 0.15  # correlation below the best
 ROUGH_SIDE, FINE_SIDE = 96, 256  # pixels, of the pictures on which a place is refined
@@ -70,22 +71,23 @@ def find_places(first: Pixels, second: Pixels) -> list[Place]:
     found.sort(key=lambda each: -each[0])
     least = max(LEAST_CORRELATION, found[0][0] - NEARLY_AS_LIKELY)
     places = [Place(is_second, matrix) for value, matrix, is_second in found if value >= least]
-    refined = (_moved(place, *_reduced(*gray, place, ROUGH_SIDE)) for place in places)
-    return [place for place, agreement in refined if agreement >= LEAST_ALIKE[ROUGH_SIDE]]
+    return [refined for place in places if (refined := _refined_roughly(*gray, place))]
 
 
 def refine(first: Pixels, second: Pixels, place: Place) -> Place | None:
     """Refine a place; None if the pictures clearly show different things there."""
-    pair = _reduced(_Reduced(first), _Reduced(second), place, FINE_SIDE)
-    _, agreement = _moved(place, *pair, n_rounds=0)
+    whole, part = _reduced(_Reduced(first), _Reduced(second), place, FINE_SIDE)
+    mover, n_rounds = Mover(whole, part, place.matrix), _rounds(part)
+    agreement = visible_agreement(mover.taken, part)
     if agreement < LEAST_BEFORE:
         return None
     for _ in range(MOST_REPEATS):
         before = agreement
-        place, agreement = _moved(place, *pair)
+        mover.move(n_rounds)
+        agreement = visible_agreement(mover.taken, part)
         if agreement < before + GAIN:
             break
-    return place if agreement >= LEAST_ALIKE[FINE_SIDE] else None
+    return place._replace(matrix=mover.matrix) if agreement >= LEAST_ALIKE[FINE_SIDE] else None
 
 
 def is_reverse(rough: Place, other: Place, shape: tuple[int, ...]) -> bool:
@@ -108,10 +110,15 @@ def box_in_whole(matrix: Matrix) -> Shares:
 
 def _taken_from(matrix: Matrix, box: Shares) -> Shares:
     """Return the box in the whole around what a box of the part covers."""
-    left, top, right, bottom = box
-    corners = matrix @ np.array([[left, right, left, right], [top, top, bottom, bottom], [1] * 4])
-    low, high = np.clip(corners.min(axis=1), 0, 1), np.clip(corners.max(axis=1), 0, 1)
-    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+    (low_x, high_x), (low_y, high_y) = (_covered(row, box) for row in matrix.tolist())
+    return low_x, low_y, high_x, high_y
+
+
+def _covered(row: list[float], box: Shares) -> tuple[float, float]:
+    """Return the range along one axis of the whole, whose row of the matrix this is."""
+    (along_x, along_y, shift), (left, top, right, bottom) = row, box
+    corners = [along_x * x + along_y * y + shift for y in (top, bottom) for x in (left, right)]
+    return min(max(min(corners), 0.0), 1.0), min(max(max(corners), 0.0), 1.0)
 
 
 def within(frame: Shares, box: Shares) -> Shares:
@@ -128,9 +135,13 @@ def within(frame: Shares, box: Shares) -> Shares:
 
 def is_unmoved(matrix: Matrix, shape: tuple[float, ...]) -> bool:
     """Return whether all corners stay within a pixel of their place."""
-    corners = np.array([[0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1]])
-    moves = np.abs(matrix @ corners - corners[:2])
-    return bool(np.all(moves[0] * shape[1] <= 1) and np.all(moves[1] * shape[0] <= 1))
+    (a, b, x), (c, d, y) = matrix.tolist()
+    return all(
+        abs(a * right + b * bottom + x - right) * shape[1] <= 1
+        and abs(c * right + d * bottom + y - bottom) * shape[0] <= 1
+        for right in (0, 1)
+        for bottom in (0, 1)
+    )
 
 
 class Shared(NamedTuple):
@@ -184,7 +195,7 @@ class _Reduced:
 
     def __init__(self, pixels: Pixels) -> None:
         self.pixels = np.ascontiguousarray(luma_of(pixels))
-        self.shape = self.pixels.shape
+        self.shape: tuple[int, int] = self.pixels.shape
         self._of_size: dict[tuple[int, int], Pixels] = {}
 
     def to(self, height: int, width: int) -> Pixels:
@@ -198,17 +209,27 @@ def _search(whole: _Reduced, part: _Reduced) -> tuple[float, Matrix]:
     """Search the part in the reduced whole, at several scales."""
     scale = min(1.0, SEARCH_SIDE / max(whole.shape))
     height, width = (max(1, round(side * scale)) for side in whole.shape)
-    fit = min(height / part.shape[0], width / part.shape[1])
-    sizes = np.rint(np.multiply.outer(SCALES, part.shape) * fit).astype(np.int64)
-    fits = (sizes.min(axis=1) >= LEAST_SIDE) & (sizes.max(axis=1) <= 4 * max(part.shape))
-    sizes = np.minimum(sizes[np.logical_and.accumulate(fits)], (height, width))
-    if not len(sizes):
+    sizes = _sizes((height, width), part.shape)
+    if not sizes:
         return -1.0, np.eye(2, 3)
-    pixels = part.to(*np.maximum(sizes[0], part.shape).tolist())
+    (largest, widest), (part_height, part_width) = sizes[0], part.shape
+    pixels = part.to(max(largest, part_height), max(widest, part_width))
     found = search(whole.to(height, width), pixels, sizes)
-    rows, columns = sizes[found.number].tolist()
+    rows, columns = sizes[found.number]
     matrix = [[columns / width, 0, found.x / width], [0, rows / height, found.y / height]]
     return found.correlation, np.array(matrix, np.float64)
+
+
+def _sizes(whole: tuple[int, int], part: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return which sizes a part may have in the reduced whole, the largest first."""
+    (height, width), (rows, columns), sizes = whole, part, []
+    fit = min(height / rows, width / columns)
+    for scale in SCALES:
+        size = round(scale * rows * fit), round(scale * columns * fit)
+        if min(size) < LEAST_SIDE or max(size) > 4 * max(part):
+            break
+        sizes.append((min(size[0], height), min(size[1], width)))
+    return sizes
 
 
 def _reduced(first: _Reduced, second: _Reduced, place: Place, side: int) -> tuple[Pixels, Pixels]:
@@ -222,16 +243,18 @@ def _reduced(first: _Reduced, second: _Reduced, place: Place, side: int) -> tupl
     return whole.to(full[0], full[1]), part.to(size[0], size[1])
 
 
-def _moved(
-    place: Place, whole: Pixels, part: Pixels, n_rounds: int = ROUNDS
-) -> tuple[Place, float]:
-    """Refine a place by weighted least squares on reduced pictures.
+def _refined_roughly(first: _Reduced, second: _Reduced, place: Place) -> Place | None:
+    """Refine a place on small pictures; None if these clearly show different things there."""
+    whole, part = _reduced(first, second, place, ROUGH_SIDE)
+    mover = Mover(whole, part, place.matrix)
+    mover.move(_rounds(part))
+    agreement = visible_agreement(mover.taken, part)
+    return place._replace(matrix=mover.matrix) if agreement >= LEAST_ALIKE[ROUGH_SIDE] else None
 
-    Also return in which share of the structured area these then agree.
-    """
-    is_movable = min(part.shape) >= LEAST_SIDE
-    matrix, taken = moved(whole, part, place.matrix, n_rounds if is_movable else 0)
-    return place._replace(matrix=matrix), visible_agreement(taken, part)
+
+def _rounds(part: Pixels) -> int:
+    """Return how many rounds of least squares move a picture over this one; none if it is tiny."""
+    return ROUNDS if min(part.shape) >= LEAST_SIDE else 0
 
 
 def _in_pixels(matrix: Matrix, whole: tuple[int, ...], part: tuple[int, ...]) -> Matrix:
@@ -249,8 +272,13 @@ def likely_turns(first: Pixels, second: Pixels) -> tuple[list[str], bool]:
 
     Also return whether these are clearly likelier than the upright one.
     """
-    one, other = _small_square(first), _small_square(second)
-    likeness = np.mean(one.ravel() * other.ravel()[TURNED_PLACES], axis=1).tolist()
+    one, other = (
+        resized(each, TURN_SIDE, TURN_SIDE).astype(np.float64).ravel() for each in (first, second)
+    )
+    spread = max(1e-6, _spread(one)) * max(1e-6, _spread(other))
+    products = other[TURNED_PLACES] @ one  # of whole numbers, and so exact
+    means = float(one.sum()) * float(other.sum()) / TURN_SIDE**4
+    likeness = [(each / TURN_SIDE**2 - means) / spread for each in products.tolist()]
     best = max(likeness[1:])
     if best < LIKELY_TURN:
         return [], False
@@ -260,7 +288,7 @@ def likely_turns(first: Pixels, second: Pixels) -> tuple[list[str], bool]:
     return turns, best > likeness[0] + CLEARLY_LIKELIER
 
 
-def _small_square(gray: Pixels) -> Matrix:
-    """Reduce a gray picture to a small square with mean 0 and variance 1."""
-    small = resized(gray, TURN_SIDE, TURN_SIDE).astype(np.float64)
-    return np.asarray((small - small.mean()) / max(1e-6, float(small.std())))
+def _spread(levels: Matrix) -> float:
+    """Return the standard deviation of the levels of a small square."""
+    n = levels.size
+    return math.sqrt(n * float(levels @ levels) - float(levels.sum()) ** 2) / n

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 33 };
+enum { IMGDUP_INTERFACE = 34 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -366,15 +366,20 @@ IMGDUP_EXPORT double imgdup_search(const uint8_t *whole, int64_t height, int64_t
                                    const int64_t *sizes, int64_t n_sizes, void *scratch,
                                    int64_t *place);
 
-/* Move a gray picture `source` over another one, `goal` (height, width), by at most n_rounds steps
- * of weighted least squares. The matrix (2, 3) takes (x, y, 1) of the goal to (x, y) of the source,
- * from 0 to 1; it is refined. taken (height, width) is what the source shows there. All sides are
- * at least 2 pixels. Scratch memory: corners (source_height, source_width), and rows and changes as
- * those of `imgdup_step_sums`. */
-IMGDUP_EXPORT void imgdup_refine(const uint8_t *source, int64_t source_height,
+/* Write what a gray picture `source` shows of another one, `taken` (height, width), and the pixels of
+ * the source with their neighbours, corners (source_height, source_width). The matrix (2, 3) takes
+ * (x, y, 1) of the other one to (x, y) of the source, from 0 to 1. Sides are at least 2 pixels. */
+IMGDUP_EXPORT void imgdup_take(const uint8_t *source, int64_t source_height, int64_t source_width,
+                               int64_t height, int64_t width, const double *matrix,
+                               uint32_t *corners, uint8_t *taken);
+
+/* Move a picture over another one, `goal` (height, width), by at most n_rounds steps of weighted
+ * least squares. Corners and taken are those of `imgdup_take`; the matrix is refined, and what is
+ * taken changes with it. Scratch memory: rows and changes as those of `imgdup_step_sums`. */
+IMGDUP_EXPORT void imgdup_refine(const uint32_t *corners, int64_t source_height,
                                  int64_t source_width, const uint8_t *goal, int64_t height,
-                                 int64_t width, int64_t n_rounds, uint32_t *corners, float *rows,
-                                 uint8_t *changes, double *matrix, uint8_t *taken);
+                                 int64_t width, int64_t n_rounds, float *rows, uint8_t *changes,
+                                 double *matrix, uint8_t *taken);
 
 /* Copy the pixels of a part (height, width, channels) that lie outside a whole to `taken`. The matrix
  * (2, 3) takes (x, y, 1) of the part to (x, y) of the whole, from 0 to 1; so far beyond these as slack

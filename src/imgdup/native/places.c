@@ -446,15 +446,20 @@ static void set_places(const double matrix[6], int64_t height, int64_t width, Mo
     }
 }
 
-void imgdup_refine(const uint8_t *source, int64_t source_height, int64_t source_width,
-                   const uint8_t *goal, int64_t height, int64_t width, int64_t n_rounds,
-                   uint32_t *corners, float *rows, uint8_t *changes, double *matrix,
-                   uint8_t *taken) {
+void imgdup_take(const uint8_t *source, int64_t source_height, int64_t source_width,
+                 int64_t height, int64_t width, const double *matrix, uint32_t *corners,
+                 uint8_t *taken) {
     Moved from = {corners, source_height, source_width, {0}};
-    double step[6];
     write_corners(source, source_height, source_width, corners);
     set_places(matrix, height, width, &from);
     take(&from, height, width, taken);
+}
+
+void imgdup_refine(const uint32_t *corners, int64_t source_height, int64_t source_width,
+                   const uint8_t *goal, int64_t height, int64_t width, int64_t n_rounds,
+                   float *rows, uint8_t *changes, double *matrix, uint8_t *taken) {
+    Moved from = {corners, source_height, source_width, {0}};
+    double step[6];
     for (int64_t round = 0; round < n_rounds; round++) {
         if (!find_step(taken, goal, height, width, rows, changes, step))
             return;

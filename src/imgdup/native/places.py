@@ -41,12 +41,12 @@ def search(whole: Pixels, part: Pixels, sizes: npt.ArrayLike) -> Found:
         are searched.
     """
     height, width = whole.shape
-    bounds, tried = np.minimum(whole.shape, part.shape), np.array(sizes, np.int64).reshape(-1, 2)
-    is_rising = np.diff(np.vstack([bounds, tried, (2, 2)]), axis=0) > 0
-    if not 0 < len(tried) <= MOST_SIZES or is_rising.any():
+    bounds = (min(height, part.shape[0]), min(width, part.shape[1]))
+    tried = np.array(sizes, np.int64).reshape(-1, 2)
+    rows, columns = ([most, *side, 2] for most, side in zip(bounds, tried.T.tolist(), strict=True))
+    if not 0 < len(tried) <= MOST_SIZES or not (_descends(rows) and _descends(columns)):
         raise ValueError(
-            f"sizes must descend from {tuple(bounds.tolist())} to (2, 2) at most, "
-            f"got {tried.tolist()}"
+            f"sizes must descend from {bounds} to (2, 2) at most, got {tried.tolist()}"
         )
     if max(whole.shape) > SEARCH_SIDE or part.size > MOST_PIXELS:
         raise ValueError(f"cannot search for {part.shape} in {whole.shape}: that is too large")
@@ -59,8 +59,8 @@ def search(whole: Pixels, part: Pixels, sizes: npt.ArrayLike) -> Found:
     return Found(value, *place.tolist())
 
 
-def moved(source: Pixels, goal: Pixels, matrix: Matrix, n_rounds: int) -> tuple[Matrix, Pixels]:
-    """Move a gray picture over another one, by steps of weighted least squares.
+class Mover:
+    """A gray picture that is moved over another one, by steps of weighted least squares.
 
     Parameters
     ----------
@@ -68,31 +68,45 @@ def moved(source: Pixels, goal: Pixels, matrix: Matrix, n_rounds: int) -> tuple[
         At least 2 pixels a side.
     matrix : ndarray of float64, shape (2, 3)
         Takes (x, y, 1) of the goal to about (x, y) of the source, from 0 to 1.
-    n_rounds : int
-        Steps at most; a step that moves nothing by 0.02 pixels is the last one.
 
-    Returns
-    -------
+    Attributes
+    ----------
     matrix : ndarray of float64, shape (2, 3)
+        The same as it is now.
     taken : ndarray of uint8, of the shape of the goal
         What the source shows there; its edges are repeated.
     """
-    sides = *source.shape, *goal.shape
-    if min(sides) < 2 or source.size > MOST_PIXELS or matrix.shape != (2, 3):
-        raise ValueError(
-            f"expected at least 2 pixels a side, a source of at most {MOST_PIXELS} pixels and a "
-            f"matrix of shape (2, 3), got {source.shape}, {goal.shape} and {matrix.shape}"
+
+    def __init__(self, source: Pixels, goal: Pixels, matrix: Matrix) -> None:
+        self._sides = *source.shape, *goal.shape
+        if min(self._sides) < 2 or source.size > MOST_PIXELS or matrix.shape != (2, 3):
+            raise ValueError(
+                f"expected at least 2 pixels a side, a source of at most {MOST_PIXELS} pixels and "
+                f"a matrix of shape (2, 3), got {source.shape}, {goal.shape} and {matrix.shape}"
+            )
+        self._goal, self._goal_address = goal, _address(goal)
+        self.matrix, self.taken = np.array(matrix, np.float64), np.empty_like(goal)
+        self._corners = np.empty(source.shape, np.uint32)
+        self._addresses = address_of(self.matrix), address_of(self.taken)
+        _functions().imgdup_take(
+            *(_address(source), *self._sides, self._addresses[0]),
+            *(address_of(self._corners), self._addresses[1]),
         )
-    height, width = goal.shape
-    found, taken = np.array(matrix, np.float64), np.empty_like(goal)
-    corners, changes = np.empty(source.shape, np.uint32), np.empty_like(goal)
-    rows = _aligned_rows(N_ROWS, width)
-    _functions().imgdup_refine(
-        *(_address(source), *source.shape, _address(goal), height, width, n_rounds),
-        *(address_of(corners), address_of(rows), address_of(changes)),
-        *(address_of(found), address_of(taken)),
-    )
-    return found, taken
+
+    def move(self, n_rounds: int) -> None:
+        """Move the source by so many steps at most; one by less than 0.02 pixels is the last."""
+        rows = _aligned_rows(N_ROWS, self._sides[3])
+        changes = np.empty_like(self._goal)
+        _functions().imgdup_refine(
+            *(address_of(self._corners), *self._sides[:2]),
+            *(self._goal_address, *self._sides[2:], n_rounds),
+            *(address_of(rows), address_of(changes), *self._addresses),
+        )
+
+
+def _descends(numbers: list[int]) -> bool:
+    """Return whether no number is greater than the one before."""
+    return numbers == sorted(numbers, reverse=True)
 
 
 def _aligned_rows(height: int, width: int) -> Plane:
@@ -148,7 +162,8 @@ _P, _N, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_search_scratch": (_N, _N, _N),
     "imgdup_search": (_D, _P, _N, _N, _P, _N, _N, _P, _N, _P, _P),
-    "imgdup_refine": (None, _P, _N, _N, _P, _N, _N, _N, _P, _P, _P, _P, _P),
+    "imgdup_take": (None, _P, _N, _N, _N, _N, _P, _P, _P),
+    "imgdup_refine": (None, _P, _N, _N, _P, _N, _N, _N, _P, _P, _P, _P),
     "imgdup_paste_outside": (_N, _P, _P, _N, _N, _N, _P, _D, _P, _P, _P, _P),
 }
 

@@ -20,7 +20,7 @@ def shown(answers):
     return [each.reason if isinstance(each, ImageError) else each for each in answers]
 
 
-@pytest.mark.parametrize("batch_files", [1, 2, 100])
+@pytest.mark.parametrize("batch_files", [1, 2, 100, [17, 9, 3, 1]])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_each_file_has_one_answer_in_its_place(workers, batch_files):
     with decoding_pool(Limits(), workers) as pool:

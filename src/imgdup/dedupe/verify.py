@@ -42,10 +42,10 @@ from imgdup.images.facts import ImageFacts
 from imgdup.index.columns import RowNumbers, Rows, images
 from imgdup.native.difference import keep_memory
 from imgdup.system.limits import Limits
-from imgdup.workers.pool import Pool, decode_each, decoding_pool
+from imgdup.workers.pool import Pool, decode_each, decoding_pool, falling
 
-MOST_PAIRS = 2  # in a batch; a pair takes some milliseconds
-BATCHES = 4  # for each worker, at least, if there are enough pairs
+MOST_PAIRS = 4  # in a batch; a pair takes some milliseconds
+BATCHES = 2  # for each worker, at least, of the pairs that are left
 SAVE_S = 30.0  # between two writes of the verdicts
 PRELOAD = (MODULE, "numpy.fft", "numpy.ma")  # NumPy imports these at their first use
 
@@ -162,12 +162,11 @@ class Verifier:
     def _compare_batch(self, pairs: Sequence[tuple[File, File]]) -> list[Verdict]:
         """Compare pairs whose pictures have room in memory, as far as they are sent."""
         self._read([file for pair in pairs for file in pair if is_sent(file)])
-        n = len(pairs) // (BATCHES * self._pool.n_workers)
         answers = decode_each(
             partial(compare_files, self._limits),
             map(self._task, pairs),
             self._pool,
-            batch_files=min(MOST_PAIRS, max(1, n)),
+            batch_files=falling(len(pairs), BATCHES * self._pool.n_workers, MOST_PAIRS),
         )
         verdicts = []
         for (a, b), answer in zip(pairs, answers, strict=True):

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from imgdup.errors import ImageError, ImgdupError, as_image_error
@@ -270,14 +270,19 @@ def decoding_setup(limits: Limits, workers: int, preload: tuple[str, ...]) -> Se
 
 
 def decode_each(
-    function: Callable[[T], R], files: Iterable[T], pool: Pool, *, batch_files: int = BATCH_FILES
+    function: Callable[[T], R],
+    files: Iterable[T],
+    pool: Pool,
+    *,
+    batch_files: int | Iterable[int] = BATCH_FILES,
 ) -> Generator[R | ImageError, None, None]:
     """Call a function on each file in the workers of a pool.
 
     The function is one of a module, or a `functools.partial` of one. Files are paths, or other
-    picklable values that name a file; they are read as workers become free, and sent in batches.
-    Yields one answer for each, in order: what the function returned, or why there is no result. A
-    file that ends its process is ``crashed`` or ``timed-out``.
+    picklable values that name a file; they are read as workers become free, and sent in batches of
+    one size, or of the sizes that are given. Yields one answer for each, in order: what the
+    function returned, or why there is no result. A file that ends its process is ``crashed`` or
+    ``timed-out``.
 
     Raises ImgdupError if the function raises one that is not an `ImageError`, or no worker can
     start.
@@ -312,17 +317,38 @@ def begin_each(
     ]
 
 
-def batched(items: Iterable[T], n: int) -> Iterator[list[T]]:
-    """Cut items into lists of at most `n`.
+def batched(items: Iterable[T], sizes: int | Iterable[int]) -> Iterator[list[T]]:
+    """Cut items into lists of a size, or of several sizes one after the other.
 
     Examples
     --------
     >>> list(batched("abcde", 2))
     [['a', 'b'], ['c', 'd'], ['e']]
+    >>> list(batched("abcde", [3, 1, 1]))
+    [['a', 'b', 'c'], ['d'], ['e']]
     """
     rest = iter(items)
-    while batch := list(islice(rest, n)):
+    for size in repeat(sizes) if isinstance(sizes, int) else sizes:
+        batch = list(islice(rest, size))
+        if not batch:
+            return
         yield batch
+
+
+def falling(n_items: int, parts: int, most: int) -> Iterator[int]:
+    """Yield sizes of batches: a part of the items that are left, but 1 to `most`.
+
+    Workers so take few batches, and end at nearly the same time.
+
+    Examples
+    --------
+    >>> list(falling(20, 4, 3))
+    [3, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1]
+    """
+    while n_items > 0:
+        size = min(most, max(1, n_items // parts))
+        yield size
+        n_items -= size
 
 
 def _decode_batch(

@@ -337,7 +337,7 @@ static void print_sums(void) {
     static double doubles[5 * MAX_SIDE];
     static int64_t ends[MAX_SIDE];
     static uint32_t widths[42 * (MAX_SIDE + 32)];
-    static float blurred[2 * MAX_PIXELS + MAX_SIDE + 8];
+    static float blurred[2 * MAX_PIXELS + 2 * MAX_SIDE + 16];
     double sums[3], products[64] = {0}, wanted[8] = {0};
     float cosines[64];
     int height = 8 + (int)next(MAX_SIDE - 8), width = 8 + (int)next(MAX_SIDE - 8);
@@ -370,8 +370,8 @@ static void print_sums(void) {
     print_floats("lines", moments, 10 * length);
     imgdup_line_powers(moments, 10, length / 2, doubles);
     print_doubles("line powers", doubles, length / 2);
-    double square = imgdup_mean_square(planes[0], planes[1], n);
-    print_doubles("square", &square, 1);
+    double detail = imgdup_fine_detail(planes[0], height, width, gaussian, 4, scratch);
+    print_doubles("detail", &detail, 1);
     float blend_weights[3] = {0.5f, 0.75f, -0.25f};
     imgdup_blend(planes[0], planes[1], planes[2], n, blend_weights, moments);
     print_floats("blend", moments, n);

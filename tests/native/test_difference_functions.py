@@ -16,8 +16,8 @@ from imgdup.native.difference import (
     block_moments,
     blurred,
     blurs,
+    fine_detail,
     fitted_filter,
-    mean_square,
     shrunk,
     window_means,
 )
@@ -92,6 +92,8 @@ def test_a_blur_of_integers_or_with_too_large_a_sigma_is_refused():
     for fine, coarse in ((0, 1), (2, 1), (1, 11)):
         with pytest.raises(ValueError, match=r"two ascending sigmas up to 10\.7"):
             blurs(fine, coarse, 0.001)
+    with pytest.raises(ValueError, match=r"a sigma up to 10\.7"):
+        fine_detail(plane, 11)
     with pytest.raises(ValueError, match="planes with pixels"):
         fitted_filter(plane[:, :0], plane[:, :0], blurs(1.0, 2.5, 0.001))
 
@@ -108,11 +110,14 @@ def test_two_blurs_keep_their_weights():
     assert len(others) == 100
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_mean_square_of_differences_is_that_in_double_precision(shape):
-    a, b = planes_of(shape, 2)
+@pytest.mark.parametrize("shape", [*SHAPES, (3, 1500), (90, 1024)], ids=str)
+def test_the_fine_detail_is_the_mean_square_of_what_a_blur_takes_away(shape):
+    (plane,) = planes_of(shape, 1)
 
-    assert mean_square(a, b) == pytest.approx(np.mean((a.astype(float) - b) ** 2), rel=1e-5)
+    found = fine_detail(plane, 0.8)
+
+    taken = plane.astype(float) - blurred(plane, 0.8)
+    assert found == pytest.approx(np.mean(taken**2), rel=1e-5)
 
 
 @pytest.mark.parametrize("side", [1, 2, 4, 8, 16, 32, 64])
@@ -295,7 +300,7 @@ def test_every_level_gives_the_same_planes_and_sums(level):
             *(window_means(np.stack([p, q]), side) for side in (2, 4, 8, 16, 32)),
             shrunk(a, 17, 40),
             *map(np.array, fitted_filter(p, q, blurs(1.0, 2.5, 0.001))),
-            np.array(mean_square(p, q)),
+            np.array(fine_detail(p, 0.8)),
             *(blurred(p, sigma) for sigma in (0.8, 2.5)),
             *(block_moments(p, q, side) for side in (2, 4, 5)),
             *(block_moments(p[:, :width], q[:, :width], 4) for width in (3, 5, 8, 11, 16, 17)),

@@ -11,7 +11,7 @@ import numpy as np
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import Plane, channel_of, resized
 from imgdup.native.colours import luma_plane
-from imgdup.native.difference import blended, blurred, blurs, fitted_filter, mean_square
+from imgdup.native.difference import blended, blurred, blurs, fine_detail, fitted_filter
 
 UNFILTERED = 0.05  # a weaker filter than this changes nothing
 # Strengths from which on a filter sharpens so much that edges are cut off, or blurs strongly.
@@ -67,7 +67,7 @@ def _halved(plane: Plane) -> Plane:
 
 def _detail(plane: Plane) -> float:
     """Return the root mean square of the finest detail."""
-    return float(np.sqrt(mean_square(plane, blurred(plane, 0.8))))
+    return float(np.sqrt(fine_detail(plane, 0.8)))
 
 
 def equal_filter(a: Plane, b: Plane, sharper: int) -> tuple[Plane, Plane, float]:

@@ -27,38 +27,52 @@ static inline void copy(void *to, const void *from, const int64_t n_lanes) {
         memcpy(to, from, (size_t)n_lanes * sizeof(float));
 }
 
-/* Add up products over n pixels, each of two of x = fine - a, z = coarse - a and y = b - a: the sums are
- * those of xx, xz, zz, xy and zy. */
+/* Add up products over up to CHUNK pixels, each of two of x = fine - a, z = coarse - a and y = b - a: the
+ * sums are those of xx, xz, zz, xy and zy. */
 static void add_products(const float *a, const float *fine, const float *coarse, const float *b,
-                         int64_t n, double sums[PRODUCTS]) {
-    double totals[PRODUCTS][LANES];
-    memset(totals, 0, sizeof totals);
-    for (int64_t start = 0; start < n; start += CHUNK) {
-        float part[PRODUCTS][LANES];
-        memset(part, 0, sizeof part);
-        int64_t stop = n - start < CHUNK ? n : start + CHUNK;
-        for (int64_t i = start; i < stop; i += LANES) {
-            int64_t n_lanes = stop - i < LANES ? stop - i : LANES;
-            for (int64_t lane = 0; lane < n_lanes; lane++) {
-                float level = a[i + lane];
-                float x = fine[i + lane] - level, z = coarse[i + lane] - level;
-                float y = b[i + lane] - level;
-                part[0][lane] += x * x;
-                part[1][lane] += x * z;
-                part[2][lane] += z * z;
-                part[3][lane] += x * y;
-                part[4][lane] += z * y;
-            }
+                         int64_t n, double totals[PRODUCTS][LANES]) {
+    float part[PRODUCTS][LANES];
+    memset(part, 0, sizeof part);
+    for (int64_t i = 0; i < n; i += LANES) {
+        int64_t n_lanes = n - i < LANES ? n - i : LANES;
+        for (int64_t lane = 0; lane < n_lanes; lane++) {
+            float level = a[i + lane];
+            float x = fine[i + lane] - level, z = coarse[i + lane] - level;
+            float y = b[i + lane] - level;
+            part[0][lane] += x * x;
+            part[1][lane] += x * z;
+            part[2][lane] += z * z;
+            part[3][lane] += x * y;
+            part[4][lane] += z * y;
         }
-        for (int k = 0; k < PRODUCTS; k++)
-            for (int lane = 0; lane < LANES; lane++)
-                totals[k][lane] += (double)part[k][lane];
     }
-    for (int k = 0; k < PRODUCTS; k++) {
-        sums[k] = 0;
+    for (int k = 0; k < PRODUCTS; k++)
         for (int lane = 0; lane < LANES; lane++)
-            sums[k] += totals[k][lane];
-    }
+            totals[k][lane] += (double)part[k][lane];
+}
+
+/* Add up the squared differences of up to CHUNK pixels. */
+static void add_squares(const float *a, const float *b, int64_t n, double totals[LANES]) {
+    Register sums[LANES / WIDTH] = {{0}};
+    float part[LANES];
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES / WIDTH; k++) {
+            Register off = loaded(a + i + k * WIDTH) - loaded(b + i + k * WIDTH);
+            sums[k] += off * off;
+        }
+    memcpy(part, sums, sizeof part);
+    for (int lane = 0; i + lane < n; lane++)
+        part[lane] += (a[i + lane] - b[i + lane]) * (a[i + lane] - b[i + lane]);
+    for (int lane = 0; lane < LANES; lane++)
+        totals[lane] += (double)part[lane];
+}
+
+static double sum_of(const double totals[LANES]) {
+    double sum = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        sum += totals[lane];
+    return sum;
 }
 
 /* Return the element at a distance beyond an end of a line, as in a mirror that stands on this end. */
@@ -73,9 +87,20 @@ static int64_t mirrored(int64_t i, int64_t n) {
     return i < n ? i : period - i;
 }
 
-/* Write n weighted means of neighbours in a direction: `before` and `after` hold, for each weight, the
- * numbers so far to either side. Where the reach is a constant, compilers keep the sums in registers. */
-static inline void blur_line(const float *const *before, const float *const *after,
+/* Write n weighted means of numbers and of those before and after them, so far apart. Where the reach is
+ * a constant, compilers keep the weights in registers. */
+static inline void blur_along(const float *numbers, int64_t apart, const float *weights,
+                              const int reach, int64_t n, float *restrict out) {
+    for (int64_t x = 0; x < n; x++) {
+        float sum = weights[0] * numbers[x];
+        for (int k = 1; k <= reach; k++)
+            sum += weights[k] * (numbers[x - k * apart] + numbers[x + k * apart]);
+        out[x] = sum;
+    }
+}
+
+/* The same of whole rows. */
+static inline void blur_down(const float *const *before, const float *const *after,
                              const float *weights, const int reach, int64_t n,
                              float *restrict out) {
     for (int64_t x = 0; x < n; x++) {
@@ -86,57 +111,70 @@ static inline void blur_line(const float *const *before, const float *const *aft
     }
 }
 
-static void blur_row(const float *const *before, const float *const *after, const float *weights,
-                     int64_t reach, int64_t n, float *restrict out) {
-    if (reach == FINE_REACH)
-        blur_line(before, after, weights, FINE_REACH, n, out);
-    else if (reach == COARSE_REACH)
-        blur_line(before, after, weights, COARSE_REACH, n, out);
+/* Repeat the first and the last columns of a row beyond its ends, and blur it. */
+static void blur_row(float *columns, int64_t width, int64_t channels, const float *weights,
+                     int64_t reach, float *out) {
+    int64_t n = width * channels;
+    for (int64_t k = 1; k <= reach; k++)
+        for (int64_t c = 0; c < channels; c++) {
+            int64_t right = mirrored(width - 1 + k, width);
+            columns[c - k * channels] = columns[mirrored(k, width) * channels + c];
+            columns[n + (k - 1) * channels + c] = columns[right * channels + c];
+        }
+    if (channels == 1 && reach == FINE_REACH)
+        blur_along(columns, 1, weights, FINE_REACH, n, out);
+    else if (channels == 1 && reach == COARSE_REACH)
+        blur_along(columns, 1, weights, COARSE_REACH, n, out);
     else
-        blur_line(before, after, weights, (int)reach, n, out);
+        blur_along(columns, channels, weights, (int)reach, n, out);
+}
+
+/* Find the rows to either side of row y, mirrored at the edges; each has n numbers. */
+static void find_rows(const float *plane, int64_t y, int64_t height, int64_t n, int64_t reach,
+                      const float **before, const float **after) {
+    for (int64_t k = 0; k <= reach; k++) {
+        before[k] = plane + mirrored(y - k, height) * n;
+        after[k] = plane + mirrored(y + k, height) * n;
+    }
+}
+
+/* Blur row y of a plane. */
+static void blur_at(const float *plane, int64_t y, int64_t height, int64_t width, int64_t channels,
+                    const float *weights, int64_t reach, float *row, float *out) {
+    const float *before[BLUR_REACH + 1], *after[BLUR_REACH + 1];
+    int64_t n = width * channels;
+    find_rows(plane, y, height, n, reach, before, after);
+    float *columns = row + reach * channels;
+    if (reach == FINE_REACH)
+        blur_down(before, after, weights, FINE_REACH, n, columns);
+    else
+        blur_down(before, after, weights, (int)reach, n, columns);
+    blur_row(columns, width, channels, weights, reach, out);
 }
 
 void imgdup_blur(const float *plane, int64_t height, int64_t width, int64_t channels,
                  const float *weights, int64_t reach, float *row, float *out) {
-    const float *before[BLUR_REACH + 1], *after[BLUR_REACH + 1];
-    int64_t n = width * channels, edge = reach * channels;
-    for (int64_t y = 0; y < height; y++) {
-        for (int64_t k = 0; k <= reach; k++) {
-            before[k] = plane + mirrored(y - k, height) * n;
-            after[k] = plane + mirrored(y + k, height) * n;
-        }
-        float *columns = row + edge;
-        blur_row(before, after, weights, reach, n, columns);
-        for (int64_t k = 1; k <= reach; k++)
-            for (int64_t c = 0; c < channels; c++) {
-                int64_t right = mirrored(width - 1 + k, width);
-                columns[c - k * channels] = columns[mirrored(k, width) * channels + c];
-                columns[n + (k - 1) * channels + c] = columns[right * channels + c];
-            }
-        for (int64_t k = 0; k <= reach; k++) {
-            before[k] = columns - k * channels;
-            after[k] = columns + k * channels;
-        }
-        blur_row(before, after, weights, reach, n, out + y * n);
-    }
+    for (int64_t y = 0; y < height; y++)
+        blur_at(plane, y, height, width, channels, weights, reach, row, out + y * width * channels);
 }
 
-double imgdup_mean_square(const float *a, const float *b, int64_t n) {
-    double totals[LANES] = {0}, sum = 0;
-    for (int64_t start = 0; start < n; start += CHUNK) {
-        float part[LANES] = {0};
-        int64_t stop = n - start < CHUNK ? n : start + CHUNK;
-        for (int64_t i = start; i < stop; i += LANES) {
-            int64_t n_lanes = stop - i < LANES ? stop - i : LANES;
-            for (int64_t lane = 0; lane < n_lanes; lane++)
-                part[lane] += (a[i + lane] - b[i + lane]) * (a[i + lane] - b[i + lane]);
-        }
-        for (int lane = 0; lane < LANES; lane++)
-            totals[lane] += (double)part[lane];
+double imgdup_fine_detail(const float *plane, int64_t height, int64_t width, const float *weights,
+                          int64_t reach, float *scratch) {
+    float *row = scratch, *blurred = scratch + width + 2 * reach; /* what is not added up yet */
+    double totals[LANES] = {0};
+    int64_t n_left = 0, n_added = 0;
+    for (int64_t y = 0; y < height; y++) {
+        blur_at(plane, y, height, width, 1, weights, reach, row, blurred + n_left);
+        int64_t n = n_left + width, start = 0;
+        for (; n - start >= CHUNK || (y + 1 == height && start < n); start += CHUNK)
+            add_squares(plane + n_added + start, blurred + start,
+                        n - start < CHUNK ? n - start : CHUNK, totals);
+        n_left = n - start;
+        n_added += start;
+        if (n_left > 0)
+            memmove(blurred, blurred + start, (size_t)n_left * sizeof *blurred);
     }
-    for (int lane = 0; lane < LANES; lane++)
-        sum += totals[lane];
-    return sum / (double)n;
+    return sum_of(totals) / (double)(height * width);
 }
 
 void imgdup_blend(const float *a, const float *fine, const float *coarse, int64_t n,
@@ -149,21 +187,90 @@ void imgdup_blend(const float *a, const float *fine, const float *coarse, int64_
     }
 }
 
+/* Blur up to WIDTH columns of a row twice: `before` and `after` hold, for each weight, the rows to
+ * either side. */
+static inline void blur_columns(const float *const *before, const float *const *after,
+                                const float *const weights[2], const int fine_reach,
+                                const int coarse_reach, int64_t x, const int64_t n_lanes,
+                                float *const rows[2]) {
+    Register here = {0};
+    copy(&here, before[0] + x, n_lanes);
+    Register fine = weights[0][0] * here, coarse = weights[1][0] * here;
+    for (int k = 1; k <= coarse_reach; k++) {
+        Register both = {0}, others = {0};
+        copy(&both, before[k] + x, n_lanes);
+        copy(&others, after[k] + x, n_lanes);
+        both += others;
+        if (k <= fine_reach)
+            fine += weights[0][k] * both;
+        coarse += weights[1][k] * both;
+    }
+    copy(rows[0] + x, &fine, n_lanes);
+    copy(rows[1] + x, &coarse, n_lanes);
+}
+
+/* Blur all columns of a row twice; some of the last ones may be blurred again. Where the reaches are
+ * constants, compilers keep sums and weights in registers. */
+static inline void blur_both(const float *const *before, const float *const *after,
+                             const ImgdupBlurs *blurs, const int fine_reach,
+                             const int coarse_reach, int64_t width, float *const rows[2]) {
+    float fine[BLUR_REACH + 1], coarse[BLUR_REACH + 1];
+    const float *weights[] = {fine, coarse};
+    memcpy(fine, blurs->fine, (size_t)(fine_reach + 1) * sizeof *fine);
+    memcpy(coarse, blurs->coarse, (size_t)(coarse_reach + 1) * sizeof *coarse);
+    if (width < WIDTH) {
+        blur_columns(before, after, weights, fine_reach, coarse_reach, 0, width, rows);
+        return;
+    }
+    for (int64_t x = 0; x + WIDTH <= width; x += WIDTH)
+        blur_columns(before, after, weights, fine_reach, coarse_reach, x, WIDTH, rows);
+    if (width % WIDTH)
+        blur_columns(before, after, weights, fine_reach, coarse_reach, width - WIDTH, WIDTH, rows);
+}
+
+/* Blur a plane twice, and add up the products from which a filter is fitted. */
+static void blur_twice(const float *a, const float *b, int64_t height, int64_t width,
+                       const ImgdupBlurs *blurs, float *fine, float *coarse, float *scratch,
+                       double sums[PRODUCTS]) {
+    const float *before[BLUR_REACH + 1], *after[BLUR_REACH + 1];
+    double totals[PRODUCTS][LANES];
+    int64_t start = 0, n = 0, fine_reach = blurs->fine_reach, reach = blurs->coarse_reach;
+    float *rows[] = {scratch + fine_reach, scratch + width + 2 * fine_reach + reach};
+    memset(totals, 0, sizeof totals);
+    for (int64_t y = 0; y < height; y++) {
+        find_rows(a, y, height, width, reach, before, after);
+        if (fine_reach == FINE_REACH && reach == COARSE_REACH)
+            blur_both(before, after, blurs, FINE_REACH, COARSE_REACH, width, rows);
+        else
+            blur_both(before, after, blurs, (int)fine_reach, (int)reach, width, rows);
+        blur_row(rows[0], width, 1, blurs->fine, fine_reach, fine + n);
+        blur_row(rows[1], width, 1, blurs->coarse, reach, coarse + n);
+        n += width;
+        for (; n - start >= CHUNK; start += CHUNK)
+            add_products(a + start, fine + start, coarse + start, b + start, CHUNK, totals);
+    }
+    add_products(a + start, fine + start, coarse + start, b + start, n - start, totals);
+    for (int k = 0; k < PRODUCTS; k++)
+        sums[k] = sum_of(totals[k]);
+}
+
 double imgdup_fit_filter(const float *a, const float *b, int64_t height, int64_t width,
                          const ImgdupBlurs *blurs, float *planes, float *fitted, double found[2]) {
     int64_t n = height * width;
-    float *fine = planes, *coarse = planes + n, *row = planes + 2 * n;
-    double sums[PRODUCTS], damping = blurs->damping * (double)n;
-    imgdup_blur(a, height, width, 1, blurs->fine, blurs->fine_reach, row, fine);
-    imgdup_blur(a, height, width, 1, blurs->coarse, blurs->coarse_reach, row, coarse);
-    add_products(a, fine, coarse, b, n, sums);
+    float *fine = planes, *coarse = planes + n;
+    double sums[PRODUCTS], damping = blurs->damping * (double)n, totals[LANES] = {0};
+    blur_twice(a, b, height, width, blurs, fine, coarse, planes + 2 * n, sums);
     double xx = sums[0] + damping, xz = sums[1], zz = sums[2] + damping;
     double determinant = xx * zz - xz * xz; /* above 0: no damped product is singular */
     found[0] = (sums[3] * zz - xz * sums[4]) / determinant;
     found[1] = (xx * sums[4] - xz * sums[3]) / determinant;
     float x = (float)found[0], z = (float)found[1], weights[] = {1 - x - z, x, z};
-    imgdup_blend(a, fine, coarse, n, weights, fitted);
-    return imgdup_mean_square(fitted, b, n);
+    for (int64_t i = 0; i < n; i += CHUNK) {
+        int64_t n_part = n - i < CHUNK ? n - i : CHUNK;
+        imgdup_blend(a + i, fine + i, coarse + i, n_part, weights, fitted + i);
+        add_squares(fitted + i, b + i, n_part, totals);
+    }
+    return sum_of(totals) / (double)n;
 }
 
 /* Write the sums over some rows of up to WIDTH columns, of what `imgdup_block_moments` averages. */

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from imgdup.native import Pixels, Plane, address_of, checked_plane, declared
 
-N_MOMENTS, BLUR_REACH = 6, 32  # the same as in imgdup.h
+N_MOMENTS, BLUR_REACH, CHUNK = 6, 32, 1024  # the same as in imgdup.h, and in lanes.h
 MAX_SIDE, MAX_CHANNELS = 1 << 24, 4  # pixels and levels of each, of a picture that `shrunk` takes
 
 Planes = npt.NDArray[np.float32]
@@ -27,22 +27,27 @@ def blurred(plane: Plane, sigma: float) -> Plane:
     >>> blurred(np.array([[0, 90, 0]], np.float32), 0.3).round().tolist()
     [[1.0, 89.0, 1.0]]
     """
-    reach = math.ceil(3 * sigma)
-    fits = plane.dtype == np.float32 and plane.ndim in (2, 3) and plane.size > 0
-    if not fits or not 0 < reach <= BLUR_REACH:
-        raise ValueError(
-            f"expected float32 of shape (height, width) or (height, width, channels) and a sigma "
-            f"up to {BLUR_REACH / 3:.1f}, got {plane.dtype} of shape {plane.shape} and {sigma}"
-        )
-    plane = np.ascontiguousarray(plane)
+    weights = _checked_gaussian(plane, sigma)
+    plane, reach = np.ascontiguousarray(plane), len(weights) - 1
     height, width = plane.shape[:2]
     channels = plane.shape[2] if plane.ndim == 3 else 1
     row, out = np.empty((width + 2 * reach) * channels, np.float32), np.empty_like(plane)
     _functions().imgdup_blur(
-        *(address_of(plane), height, width, channels, address_of(_gaussian(sigma)), reach),
+        *(address_of(plane), height, width, channels, address_of(weights), reach),
         *(address_of(row), address_of(out)),
     )
     return out
+
+
+def _checked_gaussian(plane: Plane, sigma: float) -> Plane:
+    """Check that a plane or picture can be blurred, and return the weights for it."""
+    fits = plane.dtype == np.float32 and plane.ndim in (2, 3) and plane.size > 0
+    if not fits or not 0 < math.ceil(3 * sigma) <= BLUR_REACH:
+        raise ValueError(
+            f"expected float32 of shape (height, width) or (height, width, channels) and a sigma "
+            f"up to {BLUR_REACH / 3:.1f}, got {plane.dtype} of shape {plane.shape} and {sigma}"
+        )
+    return _gaussian(sigma)
 
 
 @cache
@@ -53,16 +58,22 @@ def _gaussian(sigma: float) -> Plane:
     return np.array([each / total for each in heights], np.float32)
 
 
-def mean_square(a: Plane, b: Plane) -> float:
-    """Return the mean squared difference of two planes.
+def fine_detail(plane: Plane, sigma: float) -> float:
+    """Return the mean squared difference of a plane from its blur, as `blurred` makes it.
 
     Examples
     --------
-    >>> mean_square(np.array([[1, 5]], np.float32), np.array([[1, 7]], np.float32))
-    2.0
+    >>> round(fine_detail(np.array([[0, 90, 0]], np.float32), 0.3), 2)
+    0.48
     """
-    planes = [checked_plane(each, a.shape) for each in (a, b)]
-    return float(_functions().imgdup_mean_square(*map(address_of, planes), a.size))
+    plane, weights = checked_plane(plane, plane.shape), _checked_gaussian(plane, sigma)
+    (height, width), reach = plane.shape, len(weights) - 1
+    scratch = np.empty(2 * (width + reach) + CHUNK, np.float32)
+    return float(
+        _functions().imgdup_fine_detail(
+            *(address_of(plane), height, width, address_of(weights), reach, address_of(scratch))
+        )
+    )
 
 
 def blended(a: Plane, fine: Plane, coarse: Plane, weights: tuple[float, float, float]) -> Plane:
@@ -131,7 +142,7 @@ def fitted_filter(a: Plane, b: Plane, two: Blurs) -> FittedFilter:
     if a.size == 0:
         raise ValueError(f"expected planes with pixels, got shape {a.shape}")
     height, width = a.shape
-    scratch = np.empty(2 * a.size + width + 2 * two.coarse_reach, np.float32)
+    scratch = np.empty(2 * a.size + 2 * (width + 2 * two.coarse_reach), np.float32)
     plane, found = np.empty_like(a), np.empty(2)
     error: float = _functions().imgdup_fit_filter(
         *(address_of(a), address_of(b), height, width, ctypes.byref(two)),
@@ -247,7 +258,7 @@ def keep_memory() -> None:
 _P, _N = ctypes.c_void_p, ctypes.c_int64  # address, number
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_blur": (None, _P, _N, _N, _N, _P, _N, _P, _P),
-    "imgdup_mean_square": (ctypes.c_double, _P, _P, _N),
+    "imgdup_fine_detail": (ctypes.c_double, _P, _N, _N, _P, _N, _P),
     "imgdup_blend": (None, _P, _P, _P, _N, _P, _P),
     "imgdup_fit_filter": (ctypes.c_double, _P, _P, _N, _N, _P, _P, _P, _P),
     "imgdup_window_means": (None, _P, _N, _N, _N, _N, _P, _P),

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 34 };
+enum { IMGDUP_INTERFACE = 35 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -186,8 +186,10 @@ IMGDUP_EXPORT void imgdup_blur(const float *plane, int64_t height, int64_t width
                                int64_t channels, const float *weights, int64_t reach,
                                float *row, float *out);
 
-/* Return the mean squared difference of two planes (n,). */
-IMGDUP_EXPORT double imgdup_mean_square(const float *a, const float *b, int64_t n);
+/* Return the mean squared difference of a plane (height, width) from its blur, as `imgdup_blur` makes
+ * it. scratch (2 * (width + reach) + 1024,). */
+IMGDUP_EXPORT double imgdup_fine_detail(const float *plane, int64_t height, int64_t width,
+                                        const float *weights, int64_t reach, float *scratch);
 
 /* Write a, fine and coarse (n,), times three weights, added up, and cut off at 0 and 255. */
 IMGDUP_EXPORT void imgdup_blend(const float *a, const float *fine, const float *coarse, int64_t n,
@@ -202,8 +204,8 @@ typedef struct {
 
 /* Add to plane a (height, width) what a fine and a coarse blur change, each so many times, found (2,),
  * as brings it nearest to plane b by damped least squares, and cut it off at 0 and 255: fitted (height,
- * width). Returns the mean squared difference that is left. planes, for 2 * height * width + width +
- * 2 * reach of the coarser blur numbers, is scratch memory. */
+ * width). Returns the mean squared difference that is left. planes, for 2 * height * width +
+ * 2 * width + 4 * reach of the coarser blur numbers, is scratch memory. */
 IMGDUP_EXPORT double imgdup_fit_filter(const float *a, const float *b, int64_t height, int64_t width,
                                        const ImgdupBlurs *blurs, float *planes, float *fitted,
                                        double found[2]);

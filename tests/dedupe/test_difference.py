@@ -9,8 +9,10 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from imgdup.dedupe import difference
+from imgdup.dedupe.alignment import Place
 from imgdup.dedupe.difference import compare_pictures
 from imgdup.dedupe.exact import same_pixels
+from imgdup.dedupe.finding import Pair
 from imgdup.dedupe.relations import Verdict
 from imgdup.images.decode import decode_rgb
 from imgdup.system.limits import Limits
@@ -243,9 +245,9 @@ def test_pictures_that_agree_only_in_the_middle_are_edited_or_different(
 ):
     rng = np.random.default_rng(3)
     first, second = rng.integers(0, 256, (2, 60, 80, 3), np.uint8)
-    monkeypatch.setattr(difference, "_relation", lambda evidence: relation)
+    monkeypatch.setattr("imgdup.dedupe.finding.relation_of", lambda evidence: relation)
     monkeypatch.setattr(difference, "_compare_aligned", lambda pair, best: None)
-    monkeypatch.setattr(difference._Pair, "agree_in_the_middle", lambda pair: True)
+    monkeypatch.setattr(Pair, "agree_in_the_middle", lambda pair: True)
 
     assert compare_pictures(first, second).relation == expected
 
@@ -266,7 +268,7 @@ def test_another_picture_is_different(scene):
 
 def test_pictures_that_clearly_differ_are_not_measured(scene, monkeypatch):
     other = np.random.default_rng(8).integers(0, 256, (12, 16, 3)).astype(np.uint8)
-    monkeypatch.setattr("imgdup.dedupe.difference.evidence_of", None)
+    monkeypatch.setattr("imgdup.dedupe.finding.evidence_of", None)
     monkeypatch.setattr("imgdup.dedupe.difference.Evidence", None)
 
     verdict = compare_pictures(scene, cv2.resize(other, (320, 240)))
@@ -283,11 +285,56 @@ def grainy(pixels, seed):
 
 
 def test_pictures_that_agree_a_little_and_only_when_reduced_are_not_measured(scene, monkeypatch):
-    monkeypatch.setattr("imgdup.dedupe.difference.evidence_of", None)
+    monkeypatch.setattr("imgdup.dedupe.finding.evidence_of", None)
     first, second = grainy(scene, 1), grainy(scene, 2)
 
-    assert difference.SLIGHTLY <= difference._Pair(first, second).agree_roughly()
+    assert difference.SLIGHTLY <= Pair(first, second).rough_agreement
     assert compare_pictures(first, second) == Verdict("different", 255.0, (0, 0, 1000, 1000))
+
+
+def test_a_blurred_copy_that_seems_to_be_moved_shows_the_same_picture(scene, monkeypatch):
+    grain = noisy(cv2.GaussianBlur(scene, (0, 0), 6), 20)
+    copy = cv2.GaussianBlur(grain, (0, 0), 2)
+    place = Place(True, np.array([[0.99, 0, 0.003], [0, 0.995, 0.002]]))
+    monkeypatch.setattr(difference, "refine", lambda first, second, rough: place)
+
+    assert Pair(grain, copy).plain_agreement < difference.NEARLY
+    assert compare_pictures(grain, copy) == Verdict("same-picture", 0.0, None)
+
+
+def test_a_place_where_little_agrees_is_not_measured(scene, monkeypatch):
+    wrong = Place(True, np.array([[0.6, 0, 0.3], [0, 0.6, 0.3]]))
+    monkeypatch.setattr(difference, "refine", lambda first, second, rough: wrong)
+    monkeypatch.setattr(difference, "Evidence", None)
+
+    assert compare_pictures(scene, scene[24:, 32:].copy()).relation == "different"
+
+
+@pytest.mark.parametrize("refined", [None, Place(True, np.array([[0.6, 0, 0.3], [0, 0.6, 0.3]]))])
+def test_what_differs_at_the_likelier_place_is_not_looked_for_the_other_way_round(
+    scene, monkeypatch, refined
+):
+    places, tried = [Place(True, np.eye(2, 3)), Place(False, np.eye(2, 3))], []
+    monkeypatch.setattr(difference, "find_places", lambda first, second: places)
+    monkeypatch.setattr(
+        difference, "refine", lambda first, second, rough: tried.append(rough) or refined
+    )
+
+    compare_pictures(scene, scene[24:, 32:].copy())
+
+    assert tried == places[:1]
+
+
+def test_a_place_where_hardly_more_agrees_is_not_measured(scene, monkeypatch):
+    copy = scene.copy()
+    copy[20:140, 100:180] = (250, 20, 20)
+    moved = Place(True, np.array([[1, 0, 0.006], [0, 1, 0]]))
+    monkeypatch.setattr(difference, "refine", lambda first, second, rough: moved)
+    monkeypatch.setattr(difference, "Evidence", None)
+
+    verdict = compare_pictures(scene, jpeg(copy))
+
+    assert verdict.relation == "edited"
 
 
 @pytest.mark.parametrize("crop_is_second", [True, False])

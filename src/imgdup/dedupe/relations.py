@@ -34,7 +34,7 @@ ON_REQUEST = (RECOLOURED, EDITED, CROPPED, TURNED)
 """Relations that are shown; a plan removes such files only if the user names the relation."""
 OLD_RELATIONS = ("resized", "re-encoded")  # of plans that older versions made
 
-VERDICT_VERSION = 19  # verdicts of another version are not comparable
+VERDICT_VERSION = 20  # verdicts of another version are not comparable
 
 Box = tuple[int, int, int, int]  # x, y, width and height, in thousandths of a picture
 WHOLE: Box = (0, 0, 1000, 1000)

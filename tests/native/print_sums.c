@@ -190,11 +190,16 @@ static void print_place(const uint8_t *whole, const uint8_t *part, int64_t heigh
     imgdup_take(whole, height, width, height, width, matrix, corners, taken);
     imgdup_refine(corners, height, width, part, height, width, 3, rows, changes, matrix, taken);
     print_doubles("matrix", matrix, 6);
-    memset(small, 0, MAX_SIDE);
-    memset(changes, 0, MAX_SIDE);
     double places[MAX_SIDE];
-    int64_t n_inside = imgdup_paste_outside(part, taken, height, width, 1, matrix, 0.001, places,
-                                            small + MAX_SIDE, small, changes);
+    int32_t ends[2 * MAX_SIDE];
+    int64_t box[4];
+    static float levels[MAX_PIXELS + 4];
+    int64_t n_inside = imgdup_inside(height, width, matrix, 0.001, places, small, ends, box);
+    imgdup_cut_out(whole, height, width, part, height, width, 1, matrix, ends, box, levels, taken);
+    int64_t n_taken = (box[2] - box[0]) * (box[3] - box[1]), sum = 0;
+    for (int64_t i = 0; i < n_taken; i++)
+        sum += (i % 251 + 1) * taken[i];
+    printf("taken %lld\n", (long long)sum);
     printf("inside %lld\n", (long long)n_inside);
 }
 

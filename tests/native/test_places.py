@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from encoded import photo
-from imgdup.native.places import Found, Mover, paste_outside, search
+from imgdup.native.places import Found, Mover, inside, search, taken_out
 from native_levels import assert_equal_at, by_level
 
 GRAY = np.ascontiguousarray(photo(288, 384)[..., 1])
@@ -34,6 +34,9 @@ def correlations(part, size):
     a = windows - windows.mean(axis=(2, 3), keepdims=True)
     b = template - template.mean()
     return (a * b).sum(axis=(2, 3)) / np.sqrt((a * a).sum(axis=(2, 3)) * (b * b).sum())
+
+
+ALL = slice(0, 6), slice(0, 7)
 
 
 def found_everywhere(part, sizes):
@@ -216,28 +219,79 @@ def test_flat_pictures_and_places_far_outside_are_not_moved():
     assert np.array_equal(moved(GRAY, flat, outside, 5)[0], outside, equal_nan=True)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (5, 7, 3), (40, 130), (33, 61, 4)], ids=str)
-@pytest.mark.parametrize("matrix", MATRICES, ids=str)
-def test_what_lies_outside_of_the_whole_is_pasted(matrix, shape):
-    part, taken = np.random.default_rng(1).integers(0, 256, (2, *shape), np.uint8)
+def places_twin(shape, matrix):
+    """Where the pixels of a part lie in the whole, shape (2, height, width)."""
     height, width = shape[:2]
     y, x = ((np.mgrid[:height, :width] + 0.5).T / (width, height)[::-1]).T
-    places = np.tensordot(np.array(matrix), np.stack([x, y, np.ones((height, width))]), axes=1)
-    inside = np.all((places >= -0.01) & (places <= 1.01), axis=0)
-    expected = np.where(inside.reshape(inside.shape + (1,) * (part.ndim - 2)), taken, part)
-
-    rows, columns, n_inside = paste_outside(part, taken, np.array(matrix), 0.01)
-
-    np.testing.assert_array_equal(taken, expected)
-    assert n_inside == inside.sum()
-    np.testing.assert_array_equal(rows, inside.any(axis=1))
-    np.testing.assert_array_equal(columns, inside.any(axis=0))
+    return np.tensordot(matrix, np.stack([x, y, np.ones((height, width))]), axes=1)
 
 
-def test_nothing_is_pasted_to_another_shape_or_a_read_only_picture():
-    for taken in (np.zeros((9, 8), np.uint8), np.broadcast_to(np.uint8(0), (9, 9))):
-        with pytest.raises(ValueError, match="shape"):
-            paste_outside(np.zeros((9, 9), np.uint8), taken, IDENTITY, 0.0)
+@pytest.mark.parametrize("shape", [(1, 1), (5, 7), (40, 130)], ids=str)
+@pytest.mark.parametrize("matrix", [*MATRICES, [[0.9, 0.8, -0.4], [-0.7, 1.1, 0.3]]], ids=str)
+def test_pixels_inside_the_whole_lie_between_two_ends(matrix, shape):
+    places = places_twin(shape, np.array(matrix))
+    expected = np.all((places >= -0.01) & (places <= 1.01), axis=0)
+
+    n_pixels, ends, rows, columns = inside(shape, np.array(matrix), 0.01)
+
+    x = np.arange(shape[1])
+    np.testing.assert_array_equal((ends[:, :1] <= x) & (x < ends[:, 1:]), expected)
+    assert n_pixels == expected.sum()
+    for found, axis in ((rows, 1), (columns, 0)):
+        marked = np.flatnonzero(expected.any(axis=axis))
+        assert found == slice(marked[0], marked[-1] + 1)
+
+
+def test_nothing_of_a_part_beside_the_whole_is_inside():
+    found = inside((3, 4), np.array([[1, 0, 2.0], [0, 1, 0]]), 0.1)
+
+    assert found.n_pixels == 0
+    assert found.ends.tolist() == [[0, 0]] * 3
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (5, 7, 3), (40, 330), (33, 61, 4)], ids=str)
+@pytest.mark.parametrize("matrix", MATRICES, ids=str)
+def test_what_is_taken_out_is_that_of_the_part_outside_of_the_whole(matrix, shape):
+    matrix, rng = np.array(matrix, np.float64), np.random.default_rng(1)
+    part = rng.integers(0, 256, shape, np.uint8)
+    whole = rng.integers(0, 256, (50, 60, *shape[2:]), np.uint8)
+    found = inside(shape, matrix, 0.01)
+    rows, columns = slice(0, shape[0] - 1), slice(1, shape[1])
+    channels = np.atleast_3d(whole).transpose(2, 0, 1)
+    shown = np.stack([taken_twin(each, shape[:2], matrix) for each in channels], axis=2)
+    places = places_twin(shape, matrix)
+    is_shown = np.all((places >= -0.01) & (places <= 1.01), axis=0)
+
+    taken = taken_out(whole, part, matrix, found, rows, columns)
+
+    expected = np.where(is_shown[:, :, None], shown, np.atleast_3d(part))[rows, columns]
+    assert np.abs(np.atleast_3d(taken) - expected).max() < 0.51
+    assert taken.shape == part[rows, columns].shape
+
+
+@pytest.mark.parametrize("whole", [(1, 1), (1, 5), (4, 1), (1, 3, 3)], ids=str)
+def test_a_whole_of_one_row_or_column_shows_it_everywhere(whole):
+    part = np.full((6, 7, *whole[2:]), 3, np.uint8)
+
+    taken = taken_out(
+        np.full(whole, 9, np.uint8), part, IDENTITY, inside((6, 7), IDENTITY, 0.0), *ALL
+    )
+
+    assert np.all(taken == 9)
+
+
+def test_nothing_is_taken_out_beyond_a_part_or_from_another_kind_of_picture():
+    part, found = np.zeros((6, 7), np.uint8), inside((6, 7), IDENTITY, 0.0)
+
+    for columns in (slice(0, 8), slice(-1, 7), slice(3, 3)):
+        with pytest.raises(ValueError, match="cannot take"):
+            taken_out(part, part, IDENTITY, found, ALL[0], columns)
+    with pytest.raises(ValueError, match="uint8"):
+        taken_out(np.zeros((6, 7, 3), np.uint8), part, IDENTITY, found, *ALL)
+    with pytest.raises(ValueError, match="int32"):
+        taken_out(part, part, IDENTITY, inside((5, 7), IDENTITY, 0.0), *ALL)
+    with pytest.raises(ValueError, match=r"\(2, 3\)"):
+        inside((6, 7), np.eye(3), 0.0)
 
 
 def test_pictures_of_one_row_and_other_dtypes_are_refused():
@@ -255,9 +309,10 @@ def test_every_level_finds_the_same_places(level):
     matrix = np.array([[0.6, 0.0, 0.13], [0.0, 0.6, 0.1]])
 
     def results():
-        taken = np.zeros_like(part)
-        marks = paste_outside(part, taken, np.array([[0.9, 0.1, 0.07], [-0.2, 1.1, 0.03]]), 0.001)
+        turned = np.array([[0.9, 0.1, 0.07], [-0.2, 1.1, 0.03]])
+        inner = inside(part.shape, turned, 0.001)
+        taken = taken_out(GRAY, part, turned, inner, inner.rows, inner.columns)
         found = [np.array(search(WHOLE, part, SIZES)), *moved(GRAY, part, matrix, 5)]
-        return [*found, taken, marks.rows, marks.columns]
+        return [*found, inner.ends, taken]
 
     assert_equal_at(level, results)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from imgdup.dedupe.evidence import visible_agreement
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
-from imgdup.images.opencv import luma_of, resized, warped
-from imgdup.native.places import SEARCH_SIDE, Mover, paste_outside, search
+from imgdup.images.opencv import luma_of, resized
+from imgdup.native.places import SEARCH_SIDE, Mover, inside, search, taken_out
 
 Matrix = npt.NDArray[np.float64]
 
@@ -166,22 +166,16 @@ def cut_out(first: Pixels, second: Pixels, place: Place) -> Shared | None:
     factors = (height / max(1e-6, bottom - top), width / max(1e-6, right - left))
     size = [min(w, max(1, round(f))) for w, f in zip(whole.shape[:2], factors, strict=True)]
     whole = resized(whole, size[0], size[1])
-    taken = warped(whole, _in_pixels(place.matrix, whole.shape, part.shape), height, width)
-    marks = paste_outside(part, taken, place.matrix, SLACK / max(height, width))
-    if marks.n_inside < LEAST_OVERLAP * height * width:
+    found = inside(part.shape, place.matrix, SLACK / max(height, width))
+    if found.n_pixels < LEAST_OVERLAP * height * width:
         return None
-    rows, columns = (_without_edges(_span(each)) for each in marks[:2])
-    taken, part = (np.ascontiguousarray(each[rows, columns]) for each in (taken, part))
+    rows, columns = _without_edges(found.rows), _without_edges(found.columns)
+    taken = taken_out(whole, part, place.matrix, found, rows, columns)
+    part = np.ascontiguousarray(part[rows, columns])
     box = columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
     if place.part_is_second:
         return Shared(taken, part, _taken_from(place.matrix, box))
     return Shared(part, taken, box)
-
-
-def _span(marks: Pixels) -> slice:
-    """Return the range from the first mark to the last one."""
-    places = np.flatnonzero(marks)
-    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def _without_edges(span: slice) -> slice:
@@ -255,16 +249,6 @@ def _refined_roughly(first: _Reduced, second: _Reduced, place: Place) -> Place |
 def _rounds(part: Pixels) -> int:
     """Return how many rounds of least squares move a picture over this one; none if it is tiny."""
     return ROUNDS if min(part.shape) >= LEAST_SIDE else 0
-
-
-def _in_pixels(matrix: Matrix, whole: tuple[int, ...], part: tuple[int, ...]) -> Matrix:
-    """Turn shares of pictures into places of pixels, whose centres lie at 0, 1, 2, ..."""
-    rows = []
-    for (along_x, along_y, shift), side in zip(matrix.tolist(), whole[1::-1], strict=True):
-        along_x, along_y = along_x / part[1], along_y / part[0]
-        centre = along_x / 2 + along_y / 2 + shift
-        rows.append((side * along_x, side * along_y, side * centre - 0.5))
-    return np.array(rows)
 
 
 def likely_turns(first: Pixels, second: Pixels) -> tuple[list[str], bool]:

@@ -178,13 +178,6 @@ def in_orientation(pixels: Pixels, orientation: int) -> Pixels:
     return pixels
 
 
-def warped(pixels: Pixels, matrix: npt.NDArray[np.float64], height: int, width: int) -> Pixels:
-    """Take pixel (x, y) of the result from ``matrix @ (x, y, 1)``; edges are repeated outside."""
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    border = cv2.BORDER_REPLICATE
-    return _uint8(cv2.warpAffine(pixels, matrix, (width, height), flags=flags, borderMode=border))
-
-
 def region_around(marks: Pixels, row: int, column: int) -> tuple[int, int, int, int]:
     """Return the box (x, y, width, height) of the connected marks around one of them."""
     _, labels, facts, _ = cv2.connectedComponentsWithStats(marks)

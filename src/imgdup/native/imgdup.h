@@ -383,14 +383,23 @@ IMGDUP_EXPORT void imgdup_refine(const uint32_t *corners, int64_t source_height,
                                  int64_t width, int64_t n_rounds, float *rows, uint8_t *changes,
                                  double *matrix, uint8_t *taken);
 
-/* Copy the pixels of a part (height, width, channels) that lie outside a whole to `taken`. The matrix
- * (2, 3) takes (x, y, 1) of the part to (x, y) of the whole, from 0 to 1; so far beyond these as slack
- * is inside, too. Returns the number of pixels inside; rows (height,) and columns (width,), zero
- * before, become 1 where there is any. Scratch memory: places and row (width,). */
-IMGDUP_EXPORT int64_t imgdup_paste_outside(const uint8_t *part, uint8_t *taken, int64_t height,
-                                           int64_t width, int64_t channels, const double *matrix,
-                                           double slack, double *places, uint8_t *row,
-                                           uint8_t *rows, uint8_t *columns);
+/* Find which pixels of a part (height, width) lie inside a whole. The matrix (2, 3) takes (x, y, 1)
+ * of the part to (x, y) of the whole, from 0 to 1; so far beyond these as slack is inside, too.
+ * Returns their number. ends (height, 2): of each row, the first one and that behind the last one,
+ * equal if there is none; box: left, top, right and bottom of all. Scratch memory: places and row
+ * (width,). */
+IMGDUP_EXPORT int64_t imgdup_inside(int64_t height, int64_t width, const double *matrix,
+                                    double slack, double *places, uint8_t *row, int32_t *ends,
+                                    int64_t box[4]);
+
+/* Take from a whole what a box (left, top, right, bottom) of a part shows; both have as many
+ * channels, at most 4. The matrix takes a place of the part to one of the whole, as above; the edges
+ * of the whole are repeated. Behind the ends of each row of the part, its own pixels are copied.
+ * Scratch memory: levels, as many as the whole has and 4 more. */
+IMGDUP_EXPORT void imgdup_cut_out(const uint8_t *whole, int64_t whole_height, int64_t whole_width,
+                                  const uint8_t *part, int64_t height, int64_t width,
+                                  int64_t channels, const double *matrix, const int32_t *ends,
+                                  const int64_t box[4], float *levels, uint8_t *taken);
 
 enum { STEP_PARTS = 8, STEP_LANES = 16 };
 

@@ -17,6 +17,7 @@ enum {
     STRETCH = 256, /* pixels of a row that are taken from the whole at once */
     BITS = 8,
     LOW = (1 << BITS) - 1,
+    RGB = 3, PIXEL = 4, /* channels; those of a vector */
     MIDDLE = 128, /* levels are taken from here, so that float holds sums more exactly */
 };
 
@@ -35,6 +36,7 @@ static const double LEAST_GAIN = 0.1;  /* of contrast */
 static const double LARGEST_STEP = 0.2, UNMOVED = 0.02; /* of a side; pixels */
 
 typedef float Places __attribute__((vector_size(PLACES * sizeof(float))));
+typedef float Pixel __attribute__((vector_size(PIXEL * sizeof(float))));
 
 /* A picture that is searched: its levels, zero around them, and their sums and those of their
  * squares over all pixels above and to the left of a corner. */
@@ -363,7 +365,7 @@ typedef struct {
 static void write_places(double start, double step, int32_t n, int64_t side, int32_t *before,
                          float *rest) {
     float first = (float)start, more = (float)step, last = (float)(side - 1);
-    int32_t most = (int32_t)side - 2;
+    int32_t most = side > 1 ? (int32_t)side - 2 : 0;
     for (int32_t i = 0; i < n; i++) {
         float place = first + more * (float)i;
         place = place > 0 ? place : 0; /* beyond the edges, these are repeated */
@@ -436,13 +438,14 @@ static int find_step(const uint8_t *taken, const uint8_t *goal, int64_t height, 
 }
 
 /* Turn shares of pictures into places of pixels, whose centres lie at 0, 1, 2, ... */
-static void set_places(const double matrix[6], int64_t height, int64_t width, Moved *from) {
-    double sides[2] = {(double)from->width, (double)from->height};
+static void set_places(const double matrix[6], int64_t height, int64_t width,
+                       int64_t source_height, int64_t source_width, double out[6]) {
+    double sides[2] = {(double)source_width, (double)source_height};
     for (int i = 0; i < 2; i++) {
         double x = matrix[3 * i] / (double)width, y = matrix[3 * i + 1] / (double)height;
-        from->matrix[3 * i] = sides[i] * x;
-        from->matrix[3 * i + 1] = sides[i] * y;
-        from->matrix[3 * i + 2] = sides[i] * (x / 2 + y / 2 + matrix[3 * i + 2]) - 0.5;
+        out[3 * i] = sides[i] * x;
+        out[3 * i + 1] = sides[i] * y;
+        out[3 * i + 2] = sides[i] * (x / 2 + y / 2 + matrix[3 * i + 2]) - 0.5;
     }
 }
 
@@ -451,7 +454,7 @@ void imgdup_take(const uint8_t *source, int64_t source_height, int64_t source_wi
                  uint8_t *taken) {
     Moved from = {corners, source_height, source_width, {0}};
     write_corners(source, source_height, source_width, corners);
-    set_places(matrix, height, width, &from);
+    set_places(matrix, height, width, source_height, source_width, from.matrix);
     take(&from, height, width, taken);
 }
 
@@ -472,44 +475,146 @@ void imgdup_refine(const uint32_t *corners, int64_t source_height, int64_t sourc
         }
         for (int i = 0; i < 6; i++)
             largest = fabs(step[i]) > largest ? fabs(step[i]) : largest;
-        set_places(matrix, height, width, &from);
+        set_places(matrix, height, width, source_height, source_width, from.matrix);
         take(&from, height, width, taken);
         if (largest * (double)larger(height, width) < UNMOVED)
             return;
     }
 }
 
-/* Mark the pixels of a row of a part that lie inside the whole; return how many do. */
-static int64_t mark_inside(const double *places, double y, int64_t n, const double *m,
-                           double slack, uint8_t *row) {
-    int32_t count = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double along = m[0] * places[i] + m[1] * y + m[2];
-        double down = m[3] * places[i] + m[4] * y + m[5];
-        row[i] = (along >= -slack) & (along <= 1 + slack) & (down >= -slack) & (down <= 1 + slack);
-    }
-    for (int64_t i = 0; i < n; i++)
-        count += row[i];
-    return count;
+/* A part in a whole: where its columns lie, the matrix to the whole, and how far beyond is inside. */
+typedef struct {
+    int64_t width;
+    const double *places, *matrix;
+    double slack;
+} Part;
+
+static inline int is_inside(const Part *part, int64_t x, double y) {
+    const double *m = part->matrix, slack = part->slack;
+    double along = m[0] * part->places[x] + m[1] * y + m[2];
+    double down = m[3] * part->places[x] + m[4] * y + m[5];
+    return (along >= -slack) & (along <= 1 + slack) & (down >= -slack) & (down <= 1 + slack);
 }
 
-int64_t imgdup_paste_outside(const uint8_t *part, uint8_t *taken, int64_t height, int64_t width,
-                             int64_t channels, const double *matrix, double slack, double *places,
-                             uint8_t *row, uint8_t *rows, uint8_t *columns) {
+/* Write the first pixel of a row that lies inside, and the one behind the last. */
+static void find_ends(const Part *part, double y, uint8_t *row, int32_t ends[2]) {
+    int32_t n = 0;
+    for (int64_t x = 0; x < part->width; x++)
+        row[x] = (uint8_t)is_inside(part, x, y);
+    for (int64_t x = 0; x < part->width; x++)
+        n += row[x];
+    const uint8_t *first = n ? memchr(row, 1, (size_t)part->width) : row;
+    ends[0] = (int32_t)(first - row);
+    ends[1] = ends[0] + n;
+}
+
+/* Return whether a row has these ends; there are pixels between them. */
+static int has_ends(const Part *part, double y, const int32_t ends[2]) {
+    return is_inside(part, ends[0], y) && is_inside(part, ends[1] - 1, y) &&
+           (!ends[0] || !is_inside(part, ends[0] - 1, y)) &&
+           (ends[1] == part->width || !is_inside(part, ends[1], y));
+}
+
+/* Places, and their roundings, grow or fall along a row, so that pixels inside lie together. */
+int64_t imgdup_inside(int64_t height, int64_t width, const double *matrix, double slack,
+                      double *places, uint8_t *row, int32_t *ends, int64_t box[4]) {
+    Part part = {width, places, matrix, slack};
     int64_t n_inside = 0;
+    int32_t found[2] = {0, 0};
+    box[0] = width;
+    box[1] = height;
+    box[2] = box[3] = 0;
     for (int64_t x = 0; x < width; x++)
         places[x] = ((double)x + 0.5) / (double)width;
-    for (int64_t y = 0; y < height; y++) {
-        int64_t n = mark_inside(places, ((double)y + 0.5) / (double)height, width, matrix, slack,
-                                row);
-        n_inside += n;
-        rows[y] = n > 0;
-        for (int64_t x = 0; x < width; x++)
-            columns[x] |= row[x];
-        for (int64_t x = 0; n < width && x < width; x++)
-            if (!row[x])
-                memcpy(taken + (y * width + x) * channels, part + (y * width + x) * channels,
-                       (size_t)channels);
+    for (int64_t i = 0; i < height; i++) {
+        double y = ((double)i + 0.5) / (double)height;
+        if (found[0] == found[1] || !has_ends(&part, y, found))
+            find_ends(&part, y, row, found);
+        ends[2 * i] = found[0];
+        ends[2 * i + 1] = found[1];
+        if (found[0] == found[1])
+            continue;
+        n_inside += found[1] - found[0];
+        box[0] = smaller(box[0], found[0]);
+        box[1] = smaller(box[1], i);
+        box[2] = larger(box[2], found[1]);
+        box[3] = i + 1;
     }
     return n_inside;
+}
+
+/* A picture of some channels, as numbers; numbers behind its end may be read. */
+typedef struct {
+    const float *levels;
+    int64_t height, width, channels;
+    double matrix[6]; /* as that of `Moved` */
+} Colours;
+
+static inline Pixel pixel_at(const float *levels) {
+    Pixel pixel;
+    memcpy(&pixel, levels, sizeof pixel);
+    return pixel;
+}
+
+/* Write what a picture shows at n pixels of a row of the other one, and some numbers behind. */
+static inline void mix_stretch(const Colours *from, int64_t first, int64_t y, int32_t n,
+                               const int64_t channels, float *out) {
+    int32_t x[STRETCH], row[STRETCH], stride = (int32_t)(from->width * channels);
+    float right[STRETCH], under[STRETCH];
+    const double *m = from->matrix;
+    double along = (double)first, down = (double)y;
+    int64_t below = from->height > 1 ? stride : 0, beside = from->width > 1 ? channels : 0;
+    write_places(m[0] * along + m[1] * down + m[2], m[0], n, from->width, x, right);
+    write_places(m[3] * along + m[4] * down + m[5], m[3], n, from->height, row, under);
+    for (int32_t i = 0; i < n; i++)
+        x[i] = x[i] * (int32_t)channels + row[i] * stride;
+    for (int32_t i = 0; i < n; i++) {
+        const float *here = from->levels + x[i];
+        Pixel a = pixel_at(here), b = pixel_at(here + beside);
+        Pixel c = pixel_at(here + below), d = pixel_at(here + below + beside);
+        Pixel up = a + (b - a) * right[i], down_here = c + (d - c) * right[i];
+        Pixel mixed = up + (down_here - up) * under[i];
+        memcpy(out + i * channels, &mixed, sizeof mixed);
+    }
+}
+
+static void round_levels(const float *levels, int64_t n, uint8_t *restrict out) {
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (uint8_t)(int32_t)(levels[i] + 0.5f);
+}
+
+/* Write the rounded levels of n pixels of a row. */
+static void show_row(const Colours *from, int64_t first, int64_t y, int64_t n, uint8_t *out) {
+    float levels[(STRETCH + 1) * PIXEL];
+    for (int64_t done = 0; done < n; done += STRETCH) {
+        int32_t some = (int32_t)smaller(STRETCH, n - done);
+        if (from->channels == RGB)
+            mix_stretch(from, first + done, y, some, RGB, levels);
+        else
+            mix_stretch(from, first + done, y, some, from->channels, levels);
+        round_levels(levels, some * from->channels, out + done * from->channels);
+    }
+}
+
+void imgdup_cut_out(const uint8_t *whole, int64_t whole_height, int64_t whole_width,
+                    const uint8_t *part, int64_t height, int64_t width, int64_t channels,
+                    const double *matrix, const int32_t *ends, const int64_t box[4], float *levels,
+                    uint8_t *taken) {
+    Colours from = {levels, whole_height, whole_width, channels, {0}};
+    set_places(matrix, height, width, whole_height, whole_width, from.matrix);
+    int64_t n_levels = whole_height * whole_width * channels;
+    for (int64_t i = 0; i < n_levels; i++)
+        levels[i] = whole[i];
+    memset(levels + n_levels, 0, PIXEL * sizeof *levels);
+    for (int64_t y = box[1]; y < box[3]; y++) {
+        int64_t left = smaller(larger(ends[2 * y], box[0]), box[2]);
+        int64_t right = larger(smaller(ends[2 * y + 1], box[2]), left);
+        const uint8_t *theirs = part + y * width * channels;
+        memcpy(taken, theirs + box[0] * channels, (size_t)((left - box[0]) * channels));
+        taken += (left - box[0]) * channels;
+        show_row(&from, left, y, right - left, taken);
+        taken += (right - left) * channels;
+        memcpy(taken, theirs + right * channels, (size_t)((box[2] - right) * channels));
+        taken += (box[2] - right) * channels;
+    }
 }

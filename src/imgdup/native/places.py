@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native import Pixels, Plane, address_of, declared, read_address, write_address
+from imgdup.native import Pixels, Plane, address_of, declared, read_address
 
 SEARCH_SIDE, MOST_SIZES, STEP_LANES = 96, 24, 16  # the same as in imgdup.h
 MOST_PIXELS = 1 << 24  # of a picture
@@ -117,21 +117,22 @@ def _aligned_rows(height: int, width: int) -> Plane:
     return memory[start:][: height * stride].reshape(height, stride)
 
 
-class Marks(NamedTuple):
-    """Which rows and columns of a part lie in the whole at a pixel or more; 1 or 0 for each."""
+class Inside(NamedTuple):
+    """Which pixels of a part lie inside the whole."""
 
-    rows: Pixels
-    columns: Pixels
-    n_inside: int  # pixels
+    n_pixels: int
+    ends: npt.NDArray[np.int32]  # of each row, the first one and that behind the last one
+    rows: slice  # where there is any
+    columns: slice
 
 
-def paste_outside(part: Pixels, taken: Pixels, matrix: Matrix, slack: float) -> Marks:
-    """Copy the pixels of a part that lie outside the whole to what was taken from this.
+def inside(shape: tuple[int, ...], matrix: Matrix, slack: float) -> Inside:
+    """Find which pixels of a part lie inside the whole.
 
     Parameters
     ----------
-    part, taken : ndarray of uint8, shape (height, width) or (height, width, channels)
-        The latter is changed.
+    shape : tuple of int
+        Height and width of the part.
     matrix : ndarray of float64, shape (2, 3)
         Takes (x, y, 1) of the part to (x, y) of the whole, from 0 to 1.
     slack : float
@@ -139,23 +140,60 @@ def paste_outside(part: Pixels, taken: Pixels, matrix: Matrix, slack: float) -> 
 
     Examples
     --------
-    >>> part, taken = np.full((1, 4), 7, np.uint8), np.zeros((1, 4), np.uint8)
-    >>> paste_outside(part, taken, np.array([[1, 0, 0.5], [0, 1, 0]]), 0.0).n_inside
-    2
-    >>> taken.tolist()
-    [[0, 0, 7, 7]]
+    >>> found = inside((1, 4), np.array([[1, 0, 0.5], [0, 1, 0]]), 0.0)
+    >>> found.n_pixels, found.ends.tolist(), found.columns
+    (2, [[0, 2]], slice(0, 2, None))
     """
-    if part.ndim not in (2, 3) or matrix.shape != (2, 3):
-        raise ValueError(f"expected a picture and a matrix, got {part.shape} and {matrix.shape}")
-    (height, width), channels = part.shape[:2], part.shape[2] if part.ndim == 3 else 1
-    matrix, places = np.array(matrix, np.float64), np.empty(width)
-    row, rows, columns = (np.zeros(side, np.uint8) for side in (width, height, width))
-    n_inside = _functions().imgdup_paste_outside(
-        *(read_address(part, np.uint8, part.shape), write_address(taken, np.uint8, part.shape)),
-        *(height, width, channels, address_of(matrix), slack, address_of(places)),
-        *map(address_of, (row, rows, columns)),
+    height, width = shape[:2]
+    matrix = _checked_matrix(matrix)
+    ends, box = np.empty((height, 2), np.int32), np.empty(4, np.int64)
+    places, row = np.empty(width), np.empty(width, np.uint8)
+    n_pixels = _functions().imgdup_inside(
+        *(height, width, address_of(matrix), slack),
+        *(address_of(places), address_of(row), address_of(ends), address_of(box)),
     )
-    return Marks(rows, columns, n_inside)
+    left, top, right, bottom = box.tolist()
+    return Inside(n_pixels, ends, slice(top, bottom), slice(left, right))
+
+
+def taken_out(
+    whole: Pixels, part: Pixels, matrix: Matrix, found: Inside, rows: slice, columns: slice
+) -> Pixels:
+    """Take from a whole what some rows and columns of a part show.
+
+    Parameters
+    ----------
+    whole, part : ndarray of uint8, shape (height, width) or (height, width, channels)
+        At most 4 channels. The edges of the whole are repeated.
+    matrix : ndarray of float64, shape (2, 3)
+        Takes (x, y, 1) of the part to (x, y) of the whole, from 0 to 1.
+    found : Inside
+        What `inside` returned; the other pixels are those of the part.
+    rows, columns : slice
+        Without a step; within the part.
+    """
+    (height, width), channels = part.shape[:2], part.shape[2] if part.ndim == 3 else 1
+    box = np.array([columns.start, rows.start, columns.stop, rows.stop], np.int64)
+    size = rows.stop - rows.start, columns.stop - columns.start
+    fits = 0 <= rows.start < rows.stop <= height and 0 <= columns.start < columns.stop <= width
+    if not fits or part.ndim not in (2, 3) or channels > 4 or whole.size > MOST_PIXELS:
+        raise ValueError(f"cannot take {box.tolist()} of {part.shape} from {whole.shape}")
+    taken = np.empty((*size, *part.shape[2:]), np.uint8)
+    levels, matrix = np.empty(whole.size + 4, np.float32), _checked_matrix(matrix)
+    _functions().imgdup_cut_out(
+        *(read_address(whole, np.uint8, (None, None, *part.shape[2:])), *whole.shape[:2]),
+        *(read_address(part, np.uint8, part.shape), height, width, channels),
+        *(address_of(matrix), read_address(found.ends, np.int32, (height, 2))),
+        *(address_of(box), address_of(levels), address_of(taken)),
+    )
+    return taken
+
+
+def _checked_matrix(matrix: Matrix) -> Matrix:
+    """Check the shape of a matrix, and return it contiguous."""
+    if matrix.shape != (2, 3):
+        raise ValueError(f"expected a matrix of shape (2, 3), got {matrix.shape}")
+    return np.array(matrix, np.float64)
 
 
 _P, _N, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
@@ -164,7 +202,8 @@ _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_search": (_D, _P, _N, _N, _P, _N, _N, _P, _N, _P, _P),
     "imgdup_take": (None, _P, _N, _N, _N, _N, _P, _P, _P),
     "imgdup_refine": (None, _P, _N, _N, _P, _N, _N, _N, _P, _P, _P, _P),
-    "imgdup_paste_outside": (_N, _P, _P, _N, _N, _N, _P, _D, _P, _P, _P, _P),
+    "imgdup_inside": (_N, _N, _N, _P, _D, _P, _P, _P, _P),
+    "imgdup_cut_out": (None, _P, _N, _N, _P, _N, _N, _N, _P, _P, _P, _P, _P),
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from test_verify import found_in, row_of, scene, written
 
 from array_rows import rows_of
-from imgdup.dedupe import foreseen, sources
+from imgdup.dedupe import foreseen, pictures, sources
 from imgdup.dedupe.foreseen import Foreseen
 from imgdup.dedupe.groups import star_groups
 from imgdup.dedupe.verify import DedupeOptions, Verifier
@@ -50,7 +50,7 @@ def test_each_file_is_described_once(rows):
     found = list(early.finish())
     assert [file for file, _ in found] == files
     facts = [image_facts(Path(os.fsdecode(file.path)).read_bytes(), Limits()) for file in files]
-    assert [contents.facts for _, contents in found] == facts
+    assert [contents.facts for _, (_, contents) in found] == facts
     assert list(early.finish()) == []
 
 
@@ -74,13 +74,28 @@ def test_no_more_than_some_files_are_begun(rows, monkeypatch):
     assert [file for file, _ in early.finish()] == files[:4]
 
 
-def test_pictures_that_are_sent_are_not_begun(rows, monkeypatch):
-    monkeypatch.setattr(foreseen, "is_sent", lambda file: True)
+def test_equal_contents_are_described_once(tmp_path):
+    paths = [written(tmp_path, f"{name}.png", scene(0)) for name in "ab"]
+    first, second = files_of(rows_of([row_of(path) for path in paths]))
     early = foreseen_files()
 
-    early.begin(files_of(rows))
+    early.begin([first, second])
 
-    assert list(early.finish()) == []
+    assert [file for file, _ in early.finish()] == [first]
+
+
+def test_pictures_that_are_sent_are_begun_if_there_is_room(rows, monkeypatch):
+    files, early = files_of(rows), foreseen_files()
+    monkeypatch.setattr(sources, "is_sent", lambda file: file != files[1])
+    monkeypatch.setattr(sources, "MAX_SIDE", 64)
+    monkeypatch.setattr(pictures, "is_sent", sources.is_sent)
+    monkeypatch.setattr(foreseen, "MOST_BYTES", 2 * sources.sent_bytes(files[0]))
+
+    early.begin(files)
+
+    found = list(early.finish())
+    assert [file for file, _ in found] == files[:3]
+    assert [picture is None for _, (picture, _) in found] == [False, True, False]
 
 
 def test_nothing_else_runs_once_files_are_described(rows, monkeypatch):

@@ -87,13 +87,16 @@ def components(
 ) -> Components:
     """Find the connected components of images, as `component_labels` does.
 
-    `foresee` is called with rows that are in pairs of candidates, while others are looked for.
+    `foresee` is called with rows that have equal hashes or bytes, or are in pairs of candidates,
+    while others are looked for.
     """
     hashes = hashes_of(rows, selected, rule)
     by_hash = hash_classes(hashes, rows.column("quality")[selected])
     parent = np.arange(len(selected))
     for classes in (by_hash, byte_classes(rows, selected)):
-        unite(parent, *_members_and_first(classes))
+        members, first = _members_and_first(classes)
+        unite(parent, members, first)
+        foresee(selected[np.concatenate([first, members])[np.tile(members != first, 2)]])
     numbers, heads = np.unique(by_hash, return_index=True)
     heads = heads[numbers != NO_CLASS]
     blocks: list[Pairs] | None = []

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import islice
 
 from imgdup.dedupe.known import FileContents
-from imgdup.dedupe.sources import File, Picture, is_sent
+from imgdup.dedupe.sources import File, Picture, sent_bytes
 from imgdup.dedupe.tasks import describe_file
 from imgdup.errors import ImageError
 from imgdup.system.limits import Limits
@@ -14,8 +14,9 @@ from imgdup.workers.pool import Pool, begin_each
 
 BATCH_FILES = 4  # a picture is up to 3 MB
 MOST_FORESEEN = 1_000  # files that are begun and not asked for: in larger sets little time is won
+MOST_BYTES = 64 << 20  # of pictures that are sent, and wait here until they are asked for
 
-Answers = list[tuple[Picture | None, FileContents] | ImageError]
+Answer = tuple[Picture | None, FileContents] | ImageError
 
 
 class Foreseen:
@@ -23,29 +24,36 @@ class Foreseen:
 
     def __init__(self, limits: Limits, pool: Pool) -> None:
         self._limits, self._pool = limits, pool
-        self._files: set[File] = set()
-        self._begun: list[tuple[list[File], Future[Answers]]] = []
+        self._digests: set[bytes] = set()
+        self._n_bytes = 0.0
+        self._begun: list[tuple[list[File], Future[list[Answer]]]] = []
 
     def begin(self, files: Iterable[File]) -> None:
-        """Let workers describe files, but none whose picture is sent, as that takes memory here.
+        """Let workers describe files, as long as there is room for the pictures that are sent.
 
         Files beyond `MOST_FORESEEN` are not even looked at, because large sets have very many.
         """
-        new = (each for each in files if each not in self._files and not is_sent(each))
-        few = list(islice(new, max(0, MOST_FORESEEN - len(self._files))))
-        self._files.update(few)
+        few = list(islice(self._new(files), max(0, MOST_FORESEEN - len(self._digests))))
         describe = partial(describe_file, self._limits)
         self._begun += begin_each(describe, few, self._pool, batch_files=BATCH_FILES)
 
-    def finish(self) -> Iterator[tuple[File, FileContents | ImageError]]:
+    def _new(self, files: Iterable[File]) -> Iterator[File]:
+        """Yield the first file of each content that was not begun and has room."""
+        for file in files:
+            n_bytes = self._n_bytes + sent_bytes(file)
+            if file.digest not in self._digests and n_bytes <= MOST_BYTES:
+                self._digests.add(file.digest)
+                self._n_bytes = n_bytes
+                yield file
+
+    def finish(self) -> Iterator[tuple[File, Answer]]:
         """Wait for the files that were begun, and yield the answers that there are.
 
         There are none for a batch whose worker ended, whatever the cause.
         """
         begun, self._begun = self._begun, []
-        self._files.clear()
+        self._digests.clear()
+        self._n_bytes = 0.0
         for files, future in begun:
-            if future.exception() is not None:
-                continue
-            for file, answer in zip(files, future.result(), strict=True):
-                yield file, answer if isinstance(answer, ImageError) else answer[1]
+            if future.exception() is None:
+                yield from zip(files, future.result(), strict=True)

@@ -9,7 +9,6 @@ import json
 import logging
 from binascii import hexlify, unhexlify
 from collections.abc import Callable, Iterable, KeysView, Sequence, Set
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -68,7 +67,7 @@ class Known(Generic[T]):
         self._path = folder and folder / kind.file_name
         self._lines = {} if self._path is None else _read(self._path, kind.head)
         self._n_new = 0
-        self._value = lru_cache(READ_ENTRIES)(lambda line: kind.from_json(json.loads(line)))
+        self._values: dict[bytes, T] = {}  # of the lines that were read or added last
 
     def keys(self) -> KeysView[bytes]:
         """Return the keys of all entries."""
@@ -84,13 +83,22 @@ class Known(Generic[T]):
         if line is None:
             return None
         self._lines[key] = line  # the entries that were used last are at the end
-        return self._value(line)
+        value = self._values.pop(line, None)
+        return self._keep(line, self._kind.from_json(json.loads(line)) if value is None else value)
 
     def add(self, key: bytes, entry: T) -> None:
         """Remember an entry."""
         self._lines.pop(key, None)
-        self._lines[key] = json.dumps(self._kind.to_json(entry)).encode()
+        line = self._lines[key] = json.dumps(self._kind.to_json(entry)).encode()
+        self._keep(line, entry)
         self._n_new += 1
+
+    def _keep(self, line: bytes, value: T) -> T:
+        """Keep the value of a line beside it until others take its place; return it."""
+        self._values[line] = value
+        if len(self._values) > READ_ENTRIES:
+            del self._values[next(iter(self._values))]
+        return value
 
     def replace(self, others: "Sequence[Known[T]]", keeps: Callable[[bytes], bool]) -> None:
         """Take the entries of others instead, those of the keys that are kept, sorted by key."""

@@ -11,14 +11,14 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Self
 
 from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
 from imgdup.dedupe.components import PART_BYTES
 from imgdup.dedupe.decide import Judge, Pair
-from imgdup.dedupe.foreseen import BATCH_FILES, Foreseen
+from imgdup.dedupe.foreseen import BATCH_FILES, Answer, Foreseen
 from imgdup.dedupe.groups import Inspection, Progress, star_groups
 from imgdup.dedupe.keep import FactsOf
 from imgdup.dedupe.known import FileContents, known_facts, known_verdicts
@@ -46,6 +46,7 @@ from imgdup.workers.pool import Pool, decode_each, decoding_pool, falling
 
 MOST_PAIRS = 4  # in a batch; a pair takes some milliseconds
 BATCHES = 2  # for each worker, at least, of the pairs that are left
+MOST_FILES = 4096  # rows whose files are kept; each is asked for several times
 SAVE_S = 30.0  # between two writes of the verdicts
 PRELOAD = (MODULE, "numpy.fft", "numpy.ma")  # NumPy imports these at their first use
 
@@ -64,11 +65,12 @@ class Verifier:
         *,
         limits: Limits | None = None,
         workers: int | None = None,
-        file_of: Callable[[Rows, int], File] = file_of_row,
+        file_of: Callable[[Rows, int], File] | None = None,
         pool: Pool | None = None,
     ) -> None:
         self._limits = limits or Limits()
         self._file_of = file_of
+        self._files: dict[int, Callable[[int], File]] = {}  # of rows, by their identity
         self._pool = pool or decoding_pool(self._limits, workers, preload=PRELOAD)
         self._closes_pool = pool is None
         self._verdicts = known_verdicts(index_folder)
@@ -93,26 +95,35 @@ class Verifier:
             for _ in range(self._pool.n_workers):
                 self._pool.submit(keep_memory)
 
+    def _files_of(self, rows: Rows) -> Callable[[int], File]:
+        """Return what gives the file of a row; without `file_of`, it is made once."""
+        found = self._files.get(id(rows))
+        if found is None:
+            made = lru_cache(MOST_FILES)(partial(file_of_row, rows))
+            found = partial(self._file_of, rows) if self._file_of else made
+            self._files[id(rows)] = found  # which holds the rows, so that their identity is theirs
+        return found
+
     def judge(self, left: Rows, right: Rows | None = None) -> Judge:
         """Return a function that compares pairs of rows, the second of `right` if that is given."""
-        second = left if right is None else right
+        first = self._files_of(left)
+        second = first if right is None else self._files_of(right)
 
         def judge_rows(pairs: Sequence[Pair]) -> list[Verdict]:
-            return self.compare(
-                [(self._file_of(left, a), self._file_of(second, b)) for a, b in pairs]
-            )
+            return self.compare([(first(a), second(b)) for a, b in pairs])
 
         return judge_rows
 
     def facts(self, rows: Rows) -> FactsOf:
         """Return a function that describes the files of rows; None where one cannot be read."""
+        file_of = self._files_of(rows)
 
         def describe(selected: RowNumbers) -> list[ImageFacts | None]:
-            files = [self._file_of(rows, row) for row in selected.tolist()]
+            files = [file_of(row) for row in selected.tolist()]
             if len({each.digest for each in files}) == 1:  # no rule tells equal bytes apart
                 return [None] * len(files)
             for file, answer in self._foreseen.finish():
-                self._note(file, answer)
+                self._take(file, answer)
             self._describe(files)  # the others, and those whose worker ended
             found = (self._contents.find(each.digest) for each in files)
             return [each and each.facts for each in found]
@@ -121,9 +132,10 @@ class Verifier:
 
     def foresee(self, rows: Rows) -> Callable[[RowNumbers], None]:
         """Return a function that lets idle workers describe rows that `facts` will be asked for."""
+        file_of = self._files_of(rows)
 
         def begin(selected: RowNumbers) -> None:
-            files = (self._file_of(rows, row) for row in dict.fromkeys(selected.tolist()))
+            files = (file_of(row) for row in dict.fromkeys(selected.tolist()))
             self._foreseen.begin(each for each in files if each.digest not in self._contents)
 
         return begin
@@ -206,13 +218,17 @@ class Verifier:
             partial(describe_file, self._limits), missing, self._pool, batch_files=BATCH_FILES
         )
         for file, answer in zip(missing, answers, strict=True):
-            if isinstance(answer, ImageError):
-                self._note(file, answer)
-                continue
-            picture, contents = answer
-            self._note(file, contents)
-            if picture is not None:
-                self._pictures[file] = picture
+            self._take(file, answer)
+
+    def _take(self, file: File, answer: Answer) -> None:
+        """Remember what `describe_file` returned, or why it returned nothing."""
+        if isinstance(answer, ImageError):
+            self._note(file, answer)
+            return
+        picture, contents = answer
+        self._note(file, contents)
+        if picture is not None:
+            self._pictures[file] = picture
 
     def _note(self, file: File, found: FileContents | ImageError | None) -> None:
         """Remember what a file holds, or why it cannot be read."""

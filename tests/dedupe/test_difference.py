@@ -222,6 +222,25 @@ def test_a_turned_copy_of_a_nearly_symmetrical_picture_is_turned(scene):
     assert (verdict.relation, verdict.orientation) == ("turned", "mirror")
 
 
+@pytest.mark.parametrize(("when_turned", "n_compared"), [(0.4, 1), (0.5, 2)])
+def test_a_picture_that_agrees_in_less_when_turned_is_not_compared_turned(
+    scene, monkeypatch, when_turned, n_compared
+):
+    other, compared = np.ascontiguousarray(scene[::-1]), []
+    agreement = property(lambda pair: 0.5 if pair.second is other else when_turned)
+    monkeypatch.setattr(Pair, "rough_agreement", agreement)
+    monkeypatch.setattr(difference, "likely_turns", lambda first, second: (["mirror"], False))
+    monkeypatch.setattr(
+        difference,
+        "_compare_upright",
+        lambda pair: compared.append(pair) or difference.NOTHING_AGREES,
+    )
+
+    compare_pictures(scene, other)
+
+    assert len(compared) == n_compared
+
+
 @pytest.mark.parametrize("quality", [90, 60])
 def test_a_copy_with_large_letters_at_the_top_and_the_bottom_is_edited(scene, quality):
     copy = scene.copy()

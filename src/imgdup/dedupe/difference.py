@@ -5,7 +5,7 @@ picture. Otherwise a colour, a region, the frame or the orientation differs, or 
 In case of doubt, the result is never ``same-picture``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -102,15 +102,17 @@ def _compare(first: Pixels, second: Pixels) -> Verdict:
     """Compare two pictures that are not equal, in the likely orientations."""
     pair = Pair(first, second)
     turns, is_clear = likely_turns(*pair.grays)
-    turned = _compare_turned(pair, turns, must_be_nearer=False) if is_clear else None
+    turned_pairs = {each: pair.turned(each) for each in turns}
+    turned = _compare_turned(pair, turned_pairs, must_be_nearer=False) if is_clear else None
     if turned is not None:
         return turned
     verdict = _compare_upright(pair).verdict()
     if is_clear or verdict.relation in (SAME_PICTURE, RECOLOURED):
         return verdict
-    if verdict.relation != DIFFERENT:  # then only the same picture counts, and that agrees widely
-        turns = [each for each in turns if pair.turned(each).rough_agreement >= WIDELY]
-    turned = _compare_turned(pair, turns, must_be_nearer=True)
+    # Where both are alike upright, only the same picture counts, and that agrees widely.
+    least = pair.rough_agreement if verdict.relation == DIFFERENT else WIDELY
+    likely = {key: each for key, each in turned_pairs.items() if each.rough_agreement >= least}
+    turned = _compare_turned(pair, likely, must_be_nearer=True)
     if turned is not None and (turned.relation == TURNED or verdict.relation == DIFFERENT):
         return turned
     return verdict
@@ -208,14 +210,15 @@ def _compare_at(pair: Pair, place: Place) -> Finding | None:
     return Finding(CROPPED, evidence.agreement, frame=box)
 
 
-def _compare_turned(pair: Pair, turns: Sequence[str], *, must_be_nearer: bool) -> Verdict | None:
+def _compare_turned(
+    pair: Pair, turned_pairs: Mapping[str, Pair], *, must_be_nearer: bool
+) -> Verdict | None:
     """Compare with the second picture turned; None if it differs in all of these orientations.
 
     A symmetrical object with other letters is about as near either way: see `must_be_nearer`.
     """
     verdict = None
-    for orientation in turns:
-        turned = pair.turned(orientation)
+    for orientation, turned in turned_pairs.items():
         if same_pixels(turned.first, turned.second):
             return Verdict(TURNED, 0.0, None, orientation)
         found = _compare_upright(turned)

@@ -159,26 +159,10 @@ def test_the_share_of_tones_is_large_where_means_differ_and_small_where_details_
     b = a + 10 + rng.normal(0, max(noise, 1e-3), a.shape).astype(np.float32)
     moments = evidence._moments(a, b, 4)
 
-    share = evidence._tone_share(moments, np.ones(moments.a.shape, bool))
+    share = evidence._tone_share(moments, np.ones(moments.planes[0].shape, bool))
 
     assert low <= share <= high + 1e-6
-    assert evidence._tone_share(moments, np.zeros(moments.a.shape, bool)) == 0.0
-
-
-# --- the grid of blocks
-
-
-@pytest.mark.parametrize("shape", [(5, 6), (6, 7), (4, 5), (5, 8), (1, 1)])
-def test_grids_are_cut_or_continued_to_one_shape(shape):
-    moments = moments_of(*planes((5, 6)))
-
-    found = evidence._cut_to(moments, shape)
-
-    for i, plane in enumerate(found.planes):
-        assert plane.tolist() == [
-            [float(moments.planes[i][min(row, 4), min(column, 5)]) for column in range(shape[1])]
-            for row in range(shape[0])
-        ]
+    assert evidence._tone_share(moments, np.zeros(moments.planes[0].shape, bool)) == 0.0
 
 
 # --- whole pictures

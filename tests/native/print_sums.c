@@ -208,6 +208,9 @@ static void print_agreement(const uint8_t *a, const uint8_t *b, int64_t height, 
     static float means[16 * MAX_PIXELS];
     double sums[2 * MAX_SIDE];
     int64_t counts[2];
+    imgdup_level_moments(bytes[0], bytes[1], height, width, 2, height / 2, width / 2 + 2,
+                         levels, moments);
+    print_floats("of levels", moments, 6 * (height / 2) * (width / 2 + 2));
     ImgdupAgreement rules = {.least = 40, .mean_share = 0.25, .floor = 1e-3f, .correlated = 0.4f};
     imgdup_agreement(a, b, height, width, 4, 4, &rules, means, sums, counts);
     printf("agreement %lld %lld\n", (long long)counts[0], (long long)counts[1]);
@@ -290,6 +293,9 @@ static void print_colours(const uint8_t *rgb, int64_t height, int64_t width, flo
     const ImgdupSmooth rules = {8, 2000.0f, 0.5};
     imgdup_luma_plane(rgb, height * width, plane);
     print_floats("luma", plane, (int)(height * width));
+    imgdup_chroma(rgb, height * width, (uint8_t *)plane);
+    for (int64_t i = 0; i < width; i++)
+        printf("%d%s", ((uint8_t *)plane)[i], i + 1 < width ? " " : "\n");
     printf("coloured %lld\n", (long long)imgdup_count_coloured(rgb, height * width, 90));
     printf("smooth %d\n", (int)imgdup_is_smooth(rgb, height, width, 3, &rules));
 }
@@ -339,6 +345,7 @@ static void print_sums(void) {
     static uint8_t bytes[2][3 * MAX_PIXELS], small[3 * MAX_PIXELS], weights[MAX_PIXELS];
     static float planes[4][MAX_PIXELS], scratch[12 * (MAX_SIDE + 16)], moments[6 * MAX_PIXELS];
     static float textures[MAX_PIXELS];
+    static float levels[4 * MAX_PIXELS];
     static double doubles[5 * MAX_SIDE];
     static int64_t ends[MAX_SIDE];
     static uint32_t widths[42 * (MAX_SIDE + 32)];

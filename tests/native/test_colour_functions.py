@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from imgdup.native.colours import Smooth, coloured_share, is_smooth, luma_plane
+from imgdup.native.colours import Smooth, chroma, coloured_share, is_smooth, luma_plane
 from native_levels import assert_equal_at, by_level
 
 SHAPES = pytest.mark.parametrize("shape", [(1, 1), (9, 14), (5, 64), (40, 33)], ids=str)
@@ -26,6 +26,20 @@ def test_the_luma_is_that_of_opencv(level, shape, part):
     np.testing.assert_array_equal(found, cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb)[..., 0])
     np.testing.assert_array_equal(luma_plane(rgb[..., 1]), rgb[..., 1])
     assert_equal_at(level, lambda: [luma_plane(rgb)])
+
+
+@SHAPES
+@by_level
+def test_the_chroma_is_that_of_opencv(level, shape):
+    rgb = np.concatenate([pixels_of(shape), pixels_of(shape) // 255 * 255])
+
+    found = chroma(rgb)
+
+    expected = cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb)
+    np.testing.assert_array_equal(found, np.moveaxis(expected[..., 1:], 2, 0))
+    assert_equal_at(level, lambda: [chroma(rgb)])
+    with pytest.raises(ValueError, match="expected RGB pixels"):
+        chroma(rgb[..., 0])
 
 
 @SHAPES

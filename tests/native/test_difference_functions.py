@@ -18,6 +18,7 @@ from imgdup.native.difference import (
     blurs,
     fine_detail,
     fitted_filter,
+    level_moments,
     shrunk,
     window_means,
 )
@@ -172,6 +173,21 @@ def test_planes_that_are_not_contiguous_give_the_same_moments():
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("grid", [(5, 6), (6, 7), (4, 5), (5, 8), (1, 1), (6, 3)], ids=str)
+def test_the_moments_of_levels_are_cut_or_continued_to_a_grid(grid):
+    a, b = (each.astype(np.uint8) for each in planes_of((10, 12), 2))
+    rows, columns = (np.minimum(np.arange(n), most) for n, most in zip(grid, (4, 5), strict=True))
+
+    found = level_moments(a, b, 2, grid)
+
+    whole = block_moments(a.astype(np.float32), b.astype(np.float32), 2)
+    np.testing.assert_array_equal(found, whole[:, rows][:, :, columns])
+    with pytest.raises(ValueError, match="uint8"):
+        level_moments(a, b.astype(np.float32), 2, grid)
+    with pytest.raises(ValueError, match="blocks of one or more"):
+        level_moments(a, b, 0, grid)
+
+
 def test_planes_of_another_shape_or_dtype_are_refused():
     a, b = planes_of((4, 4), 2)
 
@@ -303,6 +319,7 @@ def test_every_level_gives_the_same_planes_and_sums(level):
             np.array(fine_detail(p, 0.8)),
             *(blurred(p, sigma) for sigma in (0.8, 2.5)),
             *(block_moments(p, q, side) for side in (2, 4, 5)),
+            level_moments(a, a[::-1].copy(), 2, (32, 42)),
             *(block_moments(p[:, :width], q[:, :width], 4) for width in (3, 5, 8, 11, 16, 17)),
         ]
 

@@ -102,9 +102,12 @@ def _colourfulness(pixels: Pixels) -> Pixels:
 
 
 def colours_differ_everywhere(first: Pixels, second: Pixels) -> bool:
-    """Return whether chroma is shifted, turned, weaker or stronger in the reduced pictures."""
-    small = [reduced(each, COLOUR_SIDE)[:, :, 1:].reshape(-1, 2) for each in (first, second)]
-    chroma = np.concatenate(small, axis=1).astype(np.float64) - 128  # whole numbers: sums are exact
+    """Return whether Cr and Cb, reduced, are shifted, turned, weaker or stronger.
+
+    The shape of either is (2, height, width).
+    """
+    small = [reduced(plane, COLOUR_SIDE).ravel() for each in (first, second) for plane in each]
+    chroma = np.stack(small, axis=1).astype(np.float64) - 128  # whole numbers: sums are exact
     means, products = chroma.mean(axis=0), (chroma.T @ chroma / len(chroma)).tolist()
     shift = float(np.abs(means[2:] - means[:2]).max())
     power, other_power = (products[i][i] + products[i + 1][i + 1] for i in (0, 2))

@@ -20,11 +20,11 @@ from imgdup.dedupe.excess import (
     luma_part,
     raise_to_chroma,
 )
-from imgdup.dedupe.sharpness import CLEAN, equal_filter, equal_sharpness, least_factor, plane_of
+from imgdup.dedupe.sharpness import CLEAN, equal_filter, equal_sharpness, least_factor
 from imgdup.dedupe.tones import SMOOTH_SHARE, TEXTURED, equal_colours
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import Plane, resized
-from imgdup.native.difference import block_moments, window_means
+from imgdup.native.difference import block_moments, level_moments, window_means
 from imgdup.native.excess import Shapes, unlike_shapes
 from imgdup.native.windows import (
     Agreement,
@@ -77,7 +77,6 @@ class _Moments:
 
     def __init__(self, planes: Plane) -> None:
         self.planes = planes
-        self.a, self.b, self.aa, self.bb, self.ab, self.dd = planes
         self._windows: dict[int, _Moments] = {}  # by the side of the window
 
     def windows(self, side: int) -> "_Moments":
@@ -101,10 +100,8 @@ class _Moments:
     @cached_property
     def variances(self) -> tuple[Plane, Plane]:
         """The variances of a and b."""
-        return (
-            np.maximum(0, self.aa - self.a * self.a),
-            np.maximum(0, self.bb - self.b * self.b),
-        )
+        a, b, aa, bb, *_ = self.planes
+        return np.maximum(0, aa - a * a), np.maximum(0, bb - b * b)
 
 
 class Evidence:
@@ -142,7 +139,7 @@ class Evidence:
     @property
     def remainder(self) -> float:
         """Mean squared difference of the luma that remains after the fits, in levels squared."""
-        return float(self._luma.dd.mean())
+        return float(self._luma.planes[-1].mean())
 
     @property
     def luma_differs(self) -> bool:
@@ -204,11 +201,15 @@ class Evidence:
         """The moments of Cr and Cb, from pictures of half the size; none of gray pictures."""
         if self._colours.first.ndim == 2:
             return []
-        halves = [_halved(each, self._sharp.n_halved) for each in self._colours.luma_and_chroma]
-        found = (
-            _moments(plane_of(halves[0], i), plane_of(halves[1], i), BLOCK // 2) for i in (1, 2)
+        first, second = (
+            [_halved(plane, self._sharp.n_halved) for plane in each]
+            for each in self._colours.chroma
         )
-        return [_cut_to(each, self._luma.a.shape) for each in found]
+        _, *grid = self._luma.planes.shape
+        return [
+            _Moments(level_moments(*planes, BLOCK // 2, (grid[0], grid[1])))
+            for planes in zip(first, second, strict=True)
+        ]
 
     def _luma_part(self, side: int) -> tuple[Plane, bool]:
         """Return the excess of the luma in windows of one size, and whether there is any."""
@@ -259,15 +260,17 @@ def _moments(a: Plane, b: Plane, side: int) -> _Moments:
 def _shared(windows: _Moments) -> Plane:
     """Return the squared correlation of both planes in each window."""
     va, vb = windows.variances
-    covariance = windows.ab - windows.a * windows.b
+    a, b, _, _, ab, _ = windows.planes
+    covariance = ab - a * b
     shared = covariance * covariance / (va * vb + np.float32(FLOOR))
     return np.asarray(np.minimum(1, shared), np.float32)
 
 
 def _tone_share(moments: _Moments, differs: npt.NDArray[np.bool_]) -> float:
     """Return which share of the squared differences in marked blocks their means explain."""
-    means = (moments.b - moments.a)[differs]
-    return float(np.sum(means * means)) / max(1e-6, float(np.sum(moments.dd[differs])))
+    a, b, *_, squares = moments.planes
+    means = (b - a)[differs]
+    return float(np.sum(means * means)) / max(1e-6, float(np.sum(squares[differs])))
 
 
 def _differs_smoothly(luma_moments: _Moments, chroma: list[_Moments]) -> bool:
@@ -278,7 +281,7 @@ def _differs_smoothly(luma_moments: _Moments, chroma: list[_Moments]) -> bool:
     windows = luma_moments.windows(AGREEMENT_SIDE)
     if np.mean(np.maximum(*windows.variances) > TEXTURED) >= SMOOTH_SHARE:
         return False
-    changes = [(each.b - each.a) ** 2 for each in (windows, *chroma)]
+    changes = [(each.planes[1] - each.planes[0]) ** 2 for each in (windows, *chroma)]
     return float(np.mean(sum(changes))) > SMOOTH_CHANGE**2
 
 
@@ -299,12 +302,3 @@ def _halved(pixels: Pixels, n_halved: int) -> Pixels:
     for _ in range(n_halved):
         pixels = resized(pixels, pixels.shape[0] // 2, pixels.shape[1] // 2)
     return resized(pixels, max(1, pixels.shape[0] // 2), max(1, pixels.shape[1] // 2))
-
-
-def _cut_to(moments: _Moments, shape: tuple[int, ...]) -> _Moments:
-    """Repeat or leave out the last row or column, so that the grids are equal."""
-    if moments.a.shape == shape:
-        return moments
-    rows = np.minimum(np.arange(shape[0]), moments.a.shape[0] - 1)
-    columns = np.minimum(np.arange(shape[1]), moments.a.shape[1] - 1)
-    return _Moments(np.take(np.take(moments.planes, rows, axis=1), columns, axis=2))

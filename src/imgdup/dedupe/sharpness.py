@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import Plane, channel_of, resized
+from imgdup.images.opencv import Plane, resized
 from imgdup.native.colours import luma_plane
 from imgdup.native.difference import blended, blurred, blurs, fine_detail, fitted_filter
 
@@ -115,8 +115,3 @@ def _applied(a: Plane, fine: Plane, coarse: Plane, found: Filter) -> Plane:
     return blended(rows[0], rows[1], rows[2], (float(1 - x - z), float(x), float(z))).reshape(
         a.shape
     )
-
-
-def plane_of(pixels: Pixels, channel: int) -> Plane:
-    """Return one channel as a plane."""
-    return channel_of(pixels, channel).astype(np.float32)

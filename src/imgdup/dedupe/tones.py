@@ -21,8 +21,8 @@ from imgdup.dedupe.curves import (
     smooth_curve,
 )
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import luma_and_chroma, luma_of, mapped
-from imgdup.native.colours import Smooth, is_smooth
+from imgdup.images.opencv import luma_of, mapped
+from imgdup.native.colours import Smooth, chroma, is_smooth
 from imgdup.native.curves import curve_errors
 from imgdup.native.levels import end_steps, evenness, level_counts, matched_levels, nearer_counts
 
@@ -87,16 +87,16 @@ class EqualColours:
         self._tones, self._is_doubtful = tones, is_doubtful
 
     @cached_property
-    def luma_and_chroma(self) -> tuple[Pixels, Pixels]:
-        """Luma, Cr and Cb of both pictures, which have colour."""
-        return luma_and_chroma(self.first), luma_and_chroma(self.second)
+    def chroma(self) -> tuple[Pixels, Pixels]:
+        """Cr and Cb of both pictures, which have colour, shape (2, height, width)."""
+        return chroma(self.first), chroma(self.second)
 
     @cached_property
     def may_hide_change(self) -> bool:
         """Whether the tone curve or the colours may hide a real change."""
         if self._is_doubtful or self._tones.may_hide_change():
             return True
-        return self.first.ndim == 3 and colours_differ_everywhere(*self.luma_and_chroma)
+        return self.first.ndim == 3 and colours_differ_everywhere(*self.chroma)
 
 
 def equal_colours(first: Pixels, second: Pixels) -> EqualColours:

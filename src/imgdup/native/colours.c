@@ -2,16 +2,36 @@
 #include "imgdup.h"
 
 enum {
-    LUMA_SHIFT = 14,
-    RED = 4899, /* the weights of the colours, in parts of 2^14 */
+    SHIFT = 14,
+    HALF = 1 << (SHIFT - 1),
+    RED = 4899, /* the weights of the colours in luma, in parts of 2^14 */
     GREEN = 9617,
     BLUE = 1868,
+    RED_PART = 11682, /* the same of what differs from luma, in chroma */
+    BLUE_PART = 9241,
+    NEUTRAL = 128, /* chroma of gray */
+    WHITE = 255,
 };
 
 void imgdup_luma_plane(const uint8_t *rgb, int64_t n, float *plane) {
     for (int64_t i = 0; i < n; i++) {
         int32_t parts = RED * rgb[3 * i] + GREEN * rgb[3 * i + 1] + BLUE * rgb[3 * i + 2];
-        plane[i] = (float)((parts + (1 << (LUMA_SHIFT - 1))) >> LUMA_SHIFT);
+        plane[i] = (float)((parts + HALF) >> SHIFT);
+    }
+}
+
+static uint8_t cut_off(int32_t level) {
+    level = level > 0 ? level : 0;
+    return (uint8_t)(level < WHITE ? level : WHITE);
+}
+
+void imgdup_chroma(const uint8_t *rgb, int64_t n, uint8_t *planes) {
+    uint8_t *restrict red_part = planes, *restrict blue_part = planes + n;
+    for (int64_t i = 0; i < n; i++) {
+        int32_t red = rgb[3 * i], green = rgb[3 * i + 1], blue = rgb[3 * i + 2];
+        int32_t luma = (RED * red + GREEN * green + BLUE * blue + HALF) >> SHIFT;
+        red_part[i] = cut_off((RED_PART * (red - luma) + NEUTRAL * 2 * HALF + HALF) >> SHIFT);
+        blue_part[i] = cut_off((BLUE_PART * (blue - luma) + NEUTRAL * 2 * HALF + HALF) >> SHIFT);
     }
 }
 

@@ -1,4 +1,4 @@
-"""Luma of pictures, whether they have colour, and whether texture, by calling ``colours.c``."""
+"""Luma and chroma of pictures, whether there is colour, or texture, by calling ``colours.c``."""
 
 import ctypes
 from functools import cache
@@ -24,6 +24,22 @@ def luma_plane(pixels: Pixels) -> Plane:
     plane = np.empty(pixels.shape[:2], np.float32)
     _functions().imgdup_luma_plane(address_of(pixels), plane.size, address_of(plane))
     return plane
+
+
+def chroma(pixels: Pixels) -> Pixels:
+    """Return Cr and Cb of an RGB picture, shape (2, height, width), of the rounded luma.
+
+    Examples
+    --------
+    >>> chroma(np.array([[[255, 255, 255], [255, 0, 0]]], dtype=np.uint8)).tolist()
+    [[[128, 255]], [[128, 85]]]
+    """
+    pixels = _checked(pixels)
+    if pixels.ndim == 2:
+        raise ValueError(f"expected RGB pixels, got shape {pixels.shape}")
+    planes = np.empty((2, *pixels.shape[:2]), np.uint8)
+    _functions().imgdup_chroma(address_of(pixels), pixels.size // 3, address_of(planes))
+    return planes
 
 
 def coloured_share(pixels: Pixels, neutral: int) -> float:
@@ -84,6 +100,7 @@ def _checked(pixels: Pixels) -> Pixels:
 _P, _N = ctypes.c_void_p, ctypes.c_int64  # address, number
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_luma_plane": (None, _P, _N, _P),
+    "imgdup_chroma": (None, _P, _N, _P),
     "imgdup_count_coloured": (_N, _P, _N, ctypes.c_int32),
     "imgdup_is_smooth": (ctypes.c_int32, _P, _N, _N, _N, _P),
 }

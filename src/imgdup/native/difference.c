@@ -351,6 +351,25 @@ void imgdup_block_moments(const float *a, const float *b, int64_t height, int64_
     }
 }
 
+void imgdup_level_moments(const uint8_t *a, const uint8_t *b, int64_t height, int64_t width,
+                          int64_t side, int64_t n_rows, int64_t n_columns, float *scratch,
+                          float *moments) {
+    int64_t n = height * width, own_rows = (height + side - 1) / side;
+    int64_t own_columns = (width + side - 1) / side;
+    float *p = scratch, *q = p + n, *columns = q + n, *blocks = columns + DIFFERENCE_MOMENTS * width;
+    for (int64_t i = 0; i < n; i++) {
+        p[i] = a[i];
+        q[i] = b[i];
+    }
+    imgdup_block_moments(p, q, height, width, side, columns, blocks);
+    for (int64_t row = 0; row < DIFFERENCE_MOMENTS * n_rows; row++, moments += n_columns) {
+        int64_t y = row % n_rows < own_rows ? row % n_rows : own_rows - 1;
+        const float *from = blocks + (row / n_rows * own_rows + y) * own_columns;
+        for (int64_t x = 0; x < n_columns; x++)
+            moments[x] = from[x < own_columns ? x : own_columns - 1];
+    }
+}
+
 /* The sum of four numbers that are so far apart. */
 static inline double add_four(const double *numbers, int64_t apart) {
     return (numbers[0] + numbers[apart]) + (numbers[2 * apart] + numbers[3 * apart]);

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native import Pixels, Plane, address_of, checked_plane, declared
+from imgdup.native import Pixels, Plane, address_of, checked_plane, declared, read_address
 
 N_MOMENTS, BLUR_REACH, CHUNK = 6, 32, 1024  # the same as in imgdup.h, and in lanes.h
 MAX_SIDE, MAX_CHANNELS = 1 << 24, 4  # pixels and levels of each, of a picture that `shrunk` takes
@@ -214,6 +214,30 @@ def block_moments(a: Plane, b: Plane, side: int) -> npt.NDArray[np.float32]:
     return moments
 
 
+def level_moments(a: Pixels, b: Pixels, side: int, grid: tuple[int, int]) -> Planes:
+    """Return what `block_moments` does of gray pictures, on a grid of so many rows and columns.
+
+    The last blocks are repeated, or left out.
+
+    Examples
+    --------
+    >>> levels = np.array([[7, 9]], np.uint8)
+    >>> level_moments(levels, levels, 1, (1, 3))[0].tolist()
+    [[7.0, 9.0, 9.0]]
+    """
+    (height, width), (n_rows, n_columns) = a.shape, grid
+    if side < 1 or a.size == 0:
+        raise ValueError(f"expected pixels, and blocks of one or more, got {a.shape} and {side}")
+    n_blocks = -(-height // side) * -(-width // side)
+    scratch = np.empty(2 * a.size + N_MOMENTS * (width + n_blocks), np.float32)
+    moments = np.empty((N_MOMENTS, n_rows, n_columns), np.float32)
+    _functions().imgdup_level_moments(
+        *(read_address(each, np.uint8, a.shape) for each in (a, b)),
+        *(height, width, side, n_rows, n_columns, address_of(scratch), address_of(moments)),
+    )
+    return moments
+
+
 def shrunk(pixels: Pixels, height: int, width: int) -> Pixels:
     """Reduce a picture: each pixel is the average of an equal area, rounded, a half upwards.
 
@@ -263,6 +287,7 @@ _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_fit_filter": (ctypes.c_double, _P, _P, _N, _N, _P, _P, _P, _P),
     "imgdup_window_means": (None, _P, _N, _N, _N, _N, _P, _P),
     "imgdup_block_moments": (None, _P, _P, _N, _N, _N, _P, _P),
+    "imgdup_level_moments": (None, _P, _P, _N, _N, _N, _N, _N, _P, _P),
     "imgdup_shrink": (None, _P, _N, _N, _N, _P, _N, _N, _P),
     "imgdup_keep_memory": (None,),
 }

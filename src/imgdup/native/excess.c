@@ -3,7 +3,10 @@
 
 #include <math.h>
 
-enum { CHROMA_SCALE = 2 * DIFFERENCE_MOMENTS }; /* planes of both channels */
+enum {
+    CHROMA_SCALE = 2 * DIFFERENCE_MOMENTS, /* planes of both channels */
+    AB = 4, DD = 5, /* of the moments; chroma needs no means of a * b */
+};
 
 int32_t imgdup_luma_part(const float *moments, int64_t height, int64_t width, int64_t side,
                          const ImgdupExcess *rules, double clean, int64_t *scratch, float *windows,
@@ -32,8 +35,10 @@ void imgdup_chroma_excess(const float *const luma[], const float *red, const flo
         const float *planes[] = {red, blue};
         for (int channel = 0; channel < 2 && k > 0; channel++) {
             float *means = windows + channel * DIFFERENCE_MOMENTS * n;
-            imgdup_window_means(planes[channel], DIFFERENCE_MOMENTS, height, width, (int64_t)1 << k,
+            imgdup_window_means(planes[channel], AB, height, width, (int64_t)1 << k,
                                 (double *)scratch, means);
+            imgdup_window_means(planes[channel] + DD * n, 1, height, width, (int64_t)1 << k,
+                                (double *)scratch, means + DD * n);
             planes[channel] = means;
         }
         imgdup_raise_chroma(luma[k], planes[0], planes[1], height, width, rules + k, clean, scratch,

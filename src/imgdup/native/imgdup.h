@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 35 };
+enum { IMGDUP_INTERFACE = 36 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -222,6 +222,13 @@ IMGDUP_EXPORT void imgdup_window_means(const float *planes, int64_t n_planes, in
 IMGDUP_EXPORT void imgdup_block_moments(const float *a, const float *b, int64_t height,
                                         int64_t width, int64_t side, float *columns,
                                         float *moments);
+
+/* The same of levels, on a grid of another size: moments (6, n_rows, n_columns). The last blocks are
+ * repeated, or left out. scratch, for 2 * height * width + 6 * width and 6 numbers of each block, is
+ * scratch memory. */
+IMGDUP_EXPORT void imgdup_level_moments(const uint8_t *a, const uint8_t *b, int64_t height,
+                                        int64_t width, int64_t side, int64_t n_rows,
+                                        int64_t n_columns, float *scratch, float *moments);
 
 /* Shrink a picture (height, width, channels) to the rounded averages of equal areas:
  * out (out_height, out_width, channels), of which no side is longer. The sides are at most
@@ -497,6 +504,10 @@ IMGDUP_EXPORT void imgdup_ascending(const double *values, const double *weights,
 
 /* Write 0.299 R + 0.587 G + 0.114 B of RGB pixels (n, 3), rounded to whole levels: plane (n,). */
 IMGDUP_EXPORT void imgdup_luma_plane(const uint8_t *rgb, int64_t n, float *plane);
+
+/* Write 0.713 (R - luma) + 128 and 0.564 (B - luma) + 128 of RGB pixels (n, 3), of the rounded luma,
+ * rounded and cut off at 0 and 255: planes (2, n). */
+IMGDUP_EXPORT void imgdup_chroma(const uint8_t *rgb, int64_t n, uint8_t *planes);
 
 /* Return of how many RGB pixels (n, 3) the channels differ by more than some levels. */
 IMGDUP_EXPORT int64_t imgdup_count_coloured(const uint8_t *rgb, int64_t n, int32_t neutral);

@@ -110,7 +110,7 @@ def test_pictures_that_show_different_things_have_no_place():
     noise = np.random.default_rng(3).integers(0, 256, (75, 100), np.uint8)
     other = cv2.resize(noise, (400, 300), interpolation=cv2.INTER_CUBIC)
 
-    assert find_places(WHOLE, other) == []
+    assert list(find_places(WHOLE, other)) == []
 
 
 def test_a_place_far_from_the_right_one_is_refined_as_long_as_that_gains():

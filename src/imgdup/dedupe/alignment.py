@@ -6,6 +6,7 @@ quarter turns or mirrored, the likely orientations are found.
 """
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -61,7 +62,7 @@ class Place(NamedTuple):
     matrix: Matrix
 
 
-def find_places(first: Pixels, second: Pixels) -> list[Place]:
+def find_places(first: Pixels, second: Pixels) -> Iterator[Place]:
     """Find roughly how one of two pictures lies in the other: at most one place each way.
 
     A place where the reduced pictures clearly show different things is left out.
@@ -71,7 +72,7 @@ def find_places(first: Pixels, second: Pixels) -> list[Place]:
     found.sort(key=lambda each: -each[0])
     least = max(LEAST_CORRELATION, found[0][0] - NEARLY_AS_LIKELY)
     places = [Place(is_second, matrix) for value, matrix, is_second in found if value >= least]
-    return [refined for place in places if (refined := _refined_roughly(*gray, place))]
+    return filter(None, (_refined_roughly(*gray, place) for place in places))
 
 
 def refine(first: Pixels, second: Pixels, place: Place) -> Place | None:

@@ -304,6 +304,8 @@ static void print_colours(const uint8_t *rgb, int64_t height, int64_t width, flo
 static void print_changes(const uint8_t *a, const uint8_t *b, int64_t height, int64_t width) {
     int64_t facts[7];
     printf("changed %lld\n", (long long)imgdup_count_changed(a, b, height, 3 * width, 2, 9));
+    imgdup_add_squares(a, b, height * width, facts);
+    printf("squares %lld %lld\n", (long long)facts[0], (long long)facts[1]);
     imgdup_add_changes(a, b, height, width, 2, facts);
     for (int k = 0; k < 7; k++)
         printf("%lld%s", (long long)facts[k], k < 6 ? " " : "\n");

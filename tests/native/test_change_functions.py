@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imgdup.native.changes import added_changes, count_changed
+from imgdup.native.changes import added_changes, count_changed, spread_between
 from native_levels import assert_equal_at, by_level
 
 
@@ -43,6 +43,17 @@ def test_changes_are_added_up_by_channel(level, shape, rows_apart):
     assert_equal_at(level, lambda: [np.array(each) for each in added_changes(a, b, rows_apart)])
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (9, 14), (3, 5000), (11, 30, 3)], ids=str)
+@by_level
+def test_the_spread_of_changes_is_their_standard_deviation(level, shape):
+    a, b = pair_of(shape)
+
+    found = spread_between(a, b)
+
+    assert found == pytest.approx((b.astype(int) - a).std(), rel=1e-12)
+    assert_equal_at(level, lambda: [np.array(spread_between(a, b))])
+
+
 def test_changes_do_not_overflow():
     black, white = np.zeros((1, 20_000, 3), np.uint8), np.full((1, 20_000, 3), 255, np.uint8)
 
@@ -50,6 +61,7 @@ def test_changes_do_not_overflow():
 
     assert found == (20_000, [-255 * 20_000] * 3, [255 * 20_000] * 3)
     assert count_changed(white, black, 255) == 60_000
+    assert spread_between(white, black) == 0
 
 
 def test_pictures_of_other_shapes_are_refused():

@@ -19,7 +19,8 @@ from imgdup.dedupe.sharpness import (
 )
 from imgdup.images.detail import strong_quality
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import Plane, luma_of, spread_between, through_jpeg
+from imgdup.images.opencv import Plane, luma_of, through_jpeg
+from imgdup.native.changes import spread_between
 
 ALIKE = 0.8  # agreement from which one picture may be a copy of the other
 CLEARLY_LOWER = 10  # quality; two files of about one quality need no imitation

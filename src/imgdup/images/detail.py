@@ -70,11 +70,14 @@ Plane = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
 
+@cache
 def standard_tables() -> npt.NDArray[np.int64]:
     """Return the luminance tables of libjpeg for the qualities 1 to 100, shape (100, 64)."""
     qualities = np.arange(1, 101)
     scales = np.where(qualities < 50, 5000 // qualities, 200 - 2 * qualities)
-    return np.asarray(np.clip((_STANDARD_TABLE * scales[:, None] + 50) // 100, 1, 255))
+    tables = np.asarray(np.clip((_STANDARD_TABLE * scales[:, None] + 50) // 100, 1, 255))
+    tables.flags.writeable = False
+    return tables
 
 
 def central_luma(pixels: Pixels) -> Plane:

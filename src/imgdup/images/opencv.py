@@ -6,7 +6,6 @@ count. Nothing is printed.
 Pictures are uint8; a plane is one channel of a picture as float32, shape (height, width).
 """
 
-import math
 import os
 
 # OpenCV reads this when it is imported; the limit that counts is ours, on the header.
@@ -146,13 +145,6 @@ def channel_of(pixels: Pixels, channel: int) -> Pixels:
     if pixels.ndim == 3 and pixels.flags.c_contiguous:
         return _uint8(cv2.extractChannel(pixels, channel))
     return pixels if pixels.ndim == 2 else pixels[:, :, channel]
-
-
-def spread_between(first: Pixels, second: Pixels) -> float:
-    """Return the standard deviation of the differences of all levels of two pictures."""
-    means, spreads = cv2.meanStdDev(cv2.subtract(first, second, dtype=cv2.CV_16S))
-    squares = float(np.mean(means * means + spreads * spreads))
-    return math.sqrt(max(0.0, squares - float(np.mean(means)) ** 2))
 
 
 def mapped(pixels: Pixels, curve: Pixels) -> Pixels:

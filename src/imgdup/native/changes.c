@@ -17,6 +17,21 @@ int64_t imgdup_count_changed(const uint8_t *a, const uint8_t *b, int64_t height,
     return count;
 }
 
+void imgdup_add_squares(const uint8_t *a, const uint8_t *b, int64_t n, int64_t sums[2]) {
+    sums[0] = sums[1] = 0;
+    for (int64_t first = 0; first < n; first += PART) {
+        int64_t end = n - first < PART ? n : first + PART;
+        int32_t sum = 0, squares = 0;
+        for (int64_t i = first; i < end; i++) {
+            int16_t change = (int16_t)(b[i] - a[i]);
+            sum += change;
+            squares += change * change;
+        }
+        sums[0] += sum;
+        sums[1] += squares;
+    }
+}
+
 /* Add up the changes of some pixels: see `imgdup_add_changes`. */
 static void add_part(const uint8_t *a, const uint8_t *b, int64_t n, int64_t facts[7]) {
     int32_t count = 0, sums[3] = {0}, sizes[3] = {0};

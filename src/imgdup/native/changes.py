@@ -1,6 +1,7 @@
 """By how much the pixels of two pictures of one shape differ, by calling ``changes.c``."""
 
 import ctypes
+import math
 from functools import cache
 from typing import NamedTuple
 
@@ -29,6 +30,21 @@ def count_changed(a: Pixels, b: Pixels, least: int, rows_apart: int = 1) -> int:
         *addresses, height, a.size // height, rows_apart, least
     )
     return count
+
+
+def spread_between(a: Pixels, b: Pixels) -> float:
+    """Return the standard deviation of the differences of all levels of two pictures.
+
+    Examples
+    --------
+    >>> spread_between(np.array([[7, 9]], np.uint8), np.array([[7, 5]], np.uint8))
+    2.0
+    """
+    a, b = _checked(a, b, 1)
+    sums = np.empty(2, np.int64)
+    _functions().imgdup_add_squares(address_of(a), address_of(b), a.size, address_of(sums))
+    total, squares = sums.tolist()
+    return math.sqrt(squares * a.size - total * total) / a.size
 
 
 class Changes(NamedTuple):
@@ -73,6 +89,7 @@ def _checked(a: Pixels, b: Pixels, rows_apart: int) -> tuple[Pixels, Pixels]:
 _P, _N = ctypes.c_void_p, ctypes.c_int64  # address, number
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_count_changed": (_N, _P, _P, _N, _N, _N, ctypes.c_uint8),
+    "imgdup_add_squares": (None, _P, _P, _N, _P),
     "imgdup_add_changes": (None, _P, _P, _N, _N, _N, _P),
 }
 

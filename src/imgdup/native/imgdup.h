@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 36 };
+enum { IMGDUP_INTERFACE = 37 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -553,6 +553,10 @@ IMGDUP_EXPORT void imgdup_curve_errors(const uint8_t *a, const uint8_t *b, int64
  * rows_apart-th row. */
 IMGDUP_EXPORT int64_t imgdup_count_changed(const uint8_t *a, const uint8_t *b, int64_t height,
                                            int64_t row_bytes, int64_t rows_apart, uint8_t least);
+
+/* Add up what turns levels a into levels b (n,), and its squares. */
+IMGDUP_EXPORT void imgdup_add_squares(const uint8_t *a, const uint8_t *b, int64_t n,
+                                      int64_t sums[2]);
 
 /* Compare two RGB pictures (height, width, 3) in every rows_apart-th row: facts are how many pixels
  * differ, the sum of b - a of each channel, and the sum of its absolute values. */

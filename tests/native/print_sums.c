@@ -171,7 +171,7 @@ static void print_place(const uint8_t *whole, const uint8_t *part, int64_t heigh
     static uint8_t small[SEARCH_SIDE * SEARCH_SIDE], taken[MAX_PIXELS], changes[MAX_PIXELS];
     static uint32_t sums[26 * (MAX_SIDE + 32)], corners[MAX_PIXELS];
     static int64_t scratch[1 << 19];
-    static float rows[6 * (MAX_SIDE + 16)];
+    static float rows[8 * (MAX_SIDE + 16)];
     int64_t sizes[2 * 3], place[3];
     int64_t rows_of_whole = height < SEARCH_SIDE ? height : SEARCH_SIDE;
     int64_t columns_of_whole = width < SEARCH_SIDE ? width : SEARCH_SIDE;

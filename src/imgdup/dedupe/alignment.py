@@ -218,12 +218,12 @@ def _search(whole: _Reduced, part: _Reduced) -> tuple[float, Matrix]:
 def _sizes(whole: tuple[int, int], part: tuple[int, int]) -> list[tuple[int, int]]:
     """Return which sizes a part may have in the reduced whole, the largest first."""
     (height, width), (rows, columns), sizes = whole, part, []
-    fit = min(height / rows, width / columns)
+    fit, most = min(height / rows, width / columns), 4 * max(part)
     for scale in SCALES:
-        size = round(scale * rows * fit), round(scale * columns * fit)
-        if min(size) < LEAST_SIDE or max(size) > 4 * max(part):
+        high, wide = round(scale * rows * fit), round(scale * columns * fit)
+        if high < LEAST_SIDE or wide < LEAST_SIDE or high > most or wide > most:
             break
-        sizes.append((min(size[0], height), min(size[1], width)))
+        sizes.append((high if high < height else height, wide if wide < width else width))
     return sizes
 
 
@@ -261,7 +261,7 @@ def likely_turns(first: Pixels, second: Pixels) -> tuple[list[str], bool]:
         resized(each, TURN_SIDE, TURN_SIDE).astype(np.float64).ravel() for each in (first, second)
     )
     spread = max(1e-6, _spread(one)) * max(1e-6, _spread(other))
-    products = other[TURNED_PLACES] @ one  # of whole numbers, and so exact
+    products = other.take(TURNED_PLACES) @ one  # of whole numbers, and so exact
     means = float(one.sum()) * float(other.sum()) / TURN_SIDE**4
     likeness = [(each / TURN_SIDE**2 - means) / spread for each in products.tolist()]
     best = max(likeness[1:])

@@ -415,7 +415,7 @@ enum { STEP_PARTS = 8, STEP_LANES = 16 };
  * vertical slope, this slope, the level, and 1; x and y are from 0 to 1, slopes in levels per side.
  * products (8, 8) of pairs of parts and wanted (8,) of each part with the goal are written. Each
  * pixel counts 1 / (1 + (d / s) ** 2), with d its difference, and s twice the median difference,
- * at least 4. Both sides are at least 2 pixels. rows (6, stride) is scratch memory, zero behind
+ * at least 4. Both sides are at least 2 pixels. rows (8, stride) is scratch memory, zero behind
  * the width; the stride is a multiple of 16. changes is that for height * width bytes. */
 IMGDUP_EXPORT void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
                                     int64_t width, int64_t stride, float *rows, uint8_t *changes,

@@ -11,7 +11,7 @@ from imgdup.native import Pixels, Plane, address_of, declared, read_address
 
 SEARCH_SIDE, MOST_SIZES, STEP_LANES = 96, 24, 16  # the same as in imgdup.h
 MOST_PIXELS = 1 << 24  # of a picture
-N_ROWS = 6  # of scratch memory for a step
+N_ROWS = 8  # of scratch memory for a step
 
 Matrix = npt.NDArray[np.float64]
 

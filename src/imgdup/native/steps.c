@@ -87,22 +87,21 @@ enum {
 
 typedef float RowSums[ROW_SUMS][LANES];
 
-/* Write of each pixel of a row: the slopes along x and y, the level, and that of the goal. */
-static void write_row(const uint8_t *taken, const uint8_t *goal, int64_t height, int64_t width,
-                      int64_t y, StepRow row) {
-    const uint8_t *here = taken + y * width, *theirs = goal + y * width;
-    const uint8_t *above = y ? here - width : here, *under = y + 1 < height ? here + width : here;
-    float per_row = (float)height / (y && y + 1 < height ? 2 : 1), half = (float)width / 2;
-    row.along_x[0] = (float)(here[1] - here[0]) * (float)width;
-    for (int64_t x = 1; x < width - 1; x++)
-        row.along_x[x] = (float)(here[x + 1] - here[x - 1]) * half;
-    row.along_x[width - 1] = (float)(here[width - 1] - here[width - 2]) * (float)width;
+static void write_levels(const uint8_t *pixels, int64_t width, float *restrict out) {
     for (int64_t x = 0; x < width; x++)
-        row.along_y[x] = (float)(under[x] - above[x]) * per_row;
-    for (int64_t x = 0; x < width; x++) {
-        row.level[x] = here[x];
-        row.goal[x] = theirs[x];
-    }
+        out[x] = pixels[x];
+}
+
+/* Write the slopes of a row along x and y, from its levels and those of the rows beside it. */
+static void write_slopes(const float *above, const float *here, const float *under, int64_t width,
+                         float per_row, float *restrict along_x, float *restrict along_y) {
+    float half = (float)width / 2;
+    along_x[0] = (here[1] - here[0]) * (float)width;
+    for (int64_t x = 1; x < width - 1; x++)
+        along_x[x] = (here[x + 1] - here[x - 1]) * half;
+    along_x[width - 1] = (here[width - 1] - here[width - 2]) * (float)width;
+    for (int64_t x = 0; x < width; x++)
+        along_y[x] = (under[x] - above[x]) * per_row;
 }
 
 /* Add up the products of a row, at some lanes, that have no slope as a factor. */
@@ -242,17 +241,27 @@ void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
         {{0}, {0}, {0}, {0}, {0}, {0}, {LL, 0}, {L, 0}, {LG, 0}},
         {{0}, {0}, {0}, {0}, {0}, {0}, {0}, {ONE, 0}, {G, 0}},
     };
-    StepRow row = {rows, rows + stride, rows + 2 * stride, rows + 3 * stride, rows + 4 * stride,
-                   rows + 5 * stride};
+    float *levels[3] = {rows, rows + stride, rows + 2 * stride}; /* of a row and those beside it */
+    StepRow row = {rows + 3 * stride, rows + 4 * stride, NULL, rows + 5 * stride, rows + 6 * stride,
+                   rows + 7 * stride};
     float spread = spread_of(taken, goal, height * width, changes);
     double sums[3][ROW_SUMS][LANES];
     memset(sums, 0, sizeof sums);
     for (int64_t x = 0; x < width; x++)
         row.place[x] = ((float)x + 0.5f) / (float)width;
+    write_levels(taken, width, levels[0]);
     for (int64_t y = 0; y < height; y++) {
         RowSums part;
+        int is_first = !y, is_last = y + 1 == height;
+        const float *above = levels[(y + !is_first * 2) % 3];
+        const float *under = levels[(y + !is_last) % 3];
+        row.level = levels[y % 3];
         write_weights(changes + y * width, width, spread, row.weight);
-        write_row(taken, goal, height, width, y, row);
+        if (!is_last)
+            write_levels(taken + (y + 1) * width, width, levels[(y + 1) % 3]);
+        write_levels(goal + y * width, width, row.goal);
+        write_slopes(above, row.level, under, width, (float)height / (is_first | is_last ? 1 : 2),
+                     row.along_x, row.along_y);
         add_row(row, stride, part);
         add_lanes(part, ((double)y + 0.5) / (double)height, sums);
     }

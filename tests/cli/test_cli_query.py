@@ -414,7 +414,7 @@ def refuse_to_decode(function, items, pool, **options):
 def test_of_many_matches_only_those_with_the_nearest_match_hashes_are_compared(
     with_copies, capsysbinary, monkeypatch
 ):
-    monkeypatch.setattr("imgdup.dedupe.nearest.MOST_COMPARED_MATCHES", 2)
+    monkeypatch.setattr("imgdup.dedupe.wide.MOST_COMPARED_MATCHES", 2)
     capsysbinary.readouterr()
 
     cli.main(["query", "photos/p0.jpg", "photos/p1.jpg", "--verify", "--max-dist", "64"])

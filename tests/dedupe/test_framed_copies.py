@@ -29,10 +29,10 @@ from imgdup.dedupe.candidates import (
 )
 from imgdup.dedupe.check_plan import faults
 from imgdup.dedupe.decide import Policy
-from imgdup.dedupe.nearest import wide_row_pairs
 from imgdup.dedupe.plan import sealed
 from imgdup.dedupe.relations import removable
 from imgdup.dedupe.verify import Verifier
+from imgdup.dedupe.wide import wide_row_pairs
 from imgdup.index import folder, store
 from imgdup.index.columns import images
 from imgdup.query.row_pairs import Side

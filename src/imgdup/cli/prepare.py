@@ -28,7 +28,7 @@ from imgdup.errors import UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.index.columns import RowNumbers, Rows, has_trimmed, images
 from imgdup.index.pack import check_has_pictures
-from imgdup.query.matches import default_distance
+from imgdup.query import default_distance
 from imgdup.system.paths import absolute
 
 

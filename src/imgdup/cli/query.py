@@ -122,13 +122,13 @@ def query(
     imgdup query photo.jpg --max-dist 10
     """
     from imgdup.build import roots, sources, tally as tallying
-    from imgdup.query import matches
+    from imgdup.query import default_distance, hash_bits, matches
 
     index = open_found(index_folder)
     for root in index.generation.missing_roots():
         note_path(root, f"this indexed folder is missing. {roots.IF_MOVED}")
     by, generation = search.by or "search", index.generation
-    search.check(matches.hash_bits(generation, by), matches.default_distance(generation, by))
+    search.check(hash_bits(generation, by), default_distance(generation, by))
     if generation.is_pack:
         _check_pack(index, outputs.montage, verify=search.verify)
     tally, seen = tallying.Tally(), _Seen(index, search)
@@ -235,10 +235,10 @@ def _compared(
 
     What only the wide rule finds is left out if it differs. Of a pack, bytes are compared.
     """
-    from imgdup.dedupe import nearest, sources, verify
+    from imgdup.dedupe import sources, verify, wide
 
     rows, is_pack = index.rows, index.generation.is_pack
-    look_up = nearest.wide_lookup(index.generation, rows) if is_wide and not is_pack else None
+    look_up = wide.wide_lookup(index.generation, rows) if is_wide and not is_pack else None
     if is_wide and not is_pack and look_up is None:
         note("the index is too large to look for edited, framed and cropped copies as well")
 
@@ -248,10 +248,8 @@ def _compared(
         while some := list(islice(rest, COMPARED_TOGETHER)):
             matches = [list(answer.matches) for answer in some]
             if look_up is not None:
-                matches = nearest.with_wide_ones(
-                    matches, look_up([answer.probe for answer in some])
-                )
-            compared = [nearest.nearest_by_match(found) for found in matches]
+                matches = wide.with_wide_ones(matches, look_up([answer.probe for answer in some]))
+            compared = [wide.nearest_by_match(found) for found in matches]
             pairs: list[tuple[sources.File, sources.File]] = []
             for answer, found, which in zip(some, matches, compared, strict=True):
                 if answer.probe is not None:
@@ -266,9 +264,9 @@ def _compared(
                     (match, next(verdicts) if match.row in which else sources.UNKNOWN)
                     for match in found
                 )
-                yield answer, [each for each in judged if not nearest.is_only_proposed(*each)]
+                yield answer, [each for each in judged if not wide.is_only_proposed(*each)]
     if n_beyond:
-        most, others = nearest.MOST_COMPARED_MATCHES, counted(n_beyond, "match", "matches")
+        most, others = wide.MOST_COMPARED_MATCHES, counted(n_beyond, "match", "matches")
         note(
             f"{others} unverified: of a PROBE, the {most} with the nearest match hash are compared"
         )

@@ -13,8 +13,8 @@ from imgdup.cli.prepare import distance_of, open_index, widened
 from imgdup.cli.search_groups import PairOptions, ShardOptions
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.decide import MAX_CANDIDATES
-from imgdup.dedupe.nearest import wide_row_pairs
 from imgdup.dedupe.verify import Verifier
+from imgdup.dedupe.wide import wide_row_pairs
 from imgdup.errors import ImgdupError
 from imgdup.hashing import MATCH_BITS
 from imgdup.images.gray import ORIENTATIONS

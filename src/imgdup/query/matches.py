@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from imgdup.errors import ImageError
-from imgdup.hashing import HASHERS, MATCH_BITS, MATCH_MAX_DISTANCE
+from imgdup.hashing import MATCH_MAX_DISTANCE
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.generation import Generation
+from imgdup.query import default_distance, hash_bits
 from imgdup.query.match import HASHES, Match, matches_of, near_rows
 from imgdup.query.nearby import (
     Nearby,
@@ -73,19 +74,6 @@ class FileMatches(NamedTuple):
     matches: Iterator[Match]
     error: ImageError | None = None
     probe: Probe | None = None
-
-
-def default_distance(generation: Generation, by: str = "search") -> int:
-    """Return the largest distance of a hash that a query accepts by default, in bits."""
-    if by == "match":
-        return MATCH_MAX_DISTANCE
-    name = generation.head["hash"] if by == "search" else by
-    return HASHERS[name].max_distance[hash_bits(generation, by)]
-
-
-def hash_bits(generation: Generation, by: str) -> int:
-    """Return the length of a hash that `by` names, in bits."""
-    return generation.bits if by == "search" else MATCH_BITS
 
 
 def looked_up(generation: Generation, options: QueryOptions) -> dict[str, int | None]:

@@ -12,8 +12,9 @@ from imgdup.dedupe.relations import Verdict
 from imgdup.dedupe.sources import File, file_of_probe, file_of_row
 from imgdup.dedupe.verify import Verifier
 from imgdup.hashing import MATCH_BITS
+from imgdup.query import hash_bits
 from imgdup.query.match import HASHES, Match
-from imgdup.query.matches import QueryOptions, hash_bits, look_up_each
+from imgdup.query.matches import QueryOptions, look_up_each
 from imgdup.query.probe import Probe, Probes
 from imgdup.search import WORD_BITS, Hashes
 from imgdup.system.records import Record, number

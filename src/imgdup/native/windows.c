@@ -24,7 +24,8 @@ typedef struct {
     float *variances, *near; /* (n,): the texture of each window, and the largest near it */
     float *values, *ratios;  /* (n,), scratch memory; in one piece */
     uint32_t *keys;          /* (n,), scratch memory */
-    int64_t *places, *flat, *rich, n_thirds; /* n_thirds is 0 if near is not known yet */
+    int32_t *places, *flat, *rich;
+    int64_t n_thirds; /* 0 if near is not known yet */
 } Windows;
 
 /* A square of each window, and what is usual of these, once it is known. */
@@ -128,27 +129,20 @@ float imgdup_ranked(const float *values, int64_t n, int64_t rank, uint32_t *keys
 
 /* Write the places of n values that are below a limit (or above it, if the sign is -1), and of the
  * first ones that equal it, until there are enough. There is room for one more. */
-static void collect(const float *values, const int64_t *places, int64_t n, float limit, float sign,
-                    int64_t enough, int64_t *out) {
-    int32_t n_below = 0, n_equal = 0; /* as wide as float, for vectors */
-    int64_t n_found = 0;
-    for (int64_t i = 0; i < n; i++) {
-        n_below += sign * values[i] < sign * limit;
-        n_equal += values[i] == limit;
+static void collect(const float *values, const int32_t *places, int64_t n, float limit,
+                    const float sign, int64_t enough, int32_t *out) {
+    int32_t n_below = 0; /* as wide as float, for vectors */
+    int64_t n_found = 0, i = 0;
+    for (int64_t k = 0; k < n; k++)
+        n_below += sign * values[k] < sign * limit;
+    for (int64_t n_left = enough - n_below; n_left > 0; i++) {
+        out[n_found] = places[i]; /* without branches, which no processor could foresee */
+        n_found += sign * values[i] <= sign * limit;
+        n_left -= values[i] == limit;
     }
-    if (n_below + n_equal == enough) { /* without branches, which no processor could foresee */
-        for (int64_t i = 0; i < n; i++) {
-            out[n_found] = places[i];
-            n_found += sign * values[i] <= sign * limit;
-        }
-        return;
-    }
-    int64_t n_left = enough - n_below;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t is_equal = (values[i] == limit) & (n_left > 0);
-        n_left -= is_equal;
+    for (; i < n; i++) {
         out[n_found] = places[i];
-        n_found += is_equal | (sign * values[i] < sign * limit);
+        n_found += sign * values[i] < sign * limit;
     }
 }
 
@@ -165,7 +159,7 @@ static void find_thirds(Windows *in) {
     int only_textured = n_textured < n_all && n_textured > rule->many_bare * (double)n_all;
     for (int64_t i = 0; i < in->n; i += step) {
         in->values[n_chosen] = in->near[i];
-        in->places[n_chosen] = i;
+        in->places[n_chosen] = (int32_t)i;
         n_chosen += !only_textured | (in->near[i] > rule->bare);
     }
     int64_t third = n_chosen > 3 ? n_chosen / 3 : 1;
@@ -332,9 +326,9 @@ static Windows windows_of(int64_t height, int64_t width, const ImgdupUsual *rule
                           int64_t *scratch, float **squares) {
     int64_t n = height * width, room = n + EXCESS_ROOM;
     Windows in = {.height = height, .width = width, .n = n, .rule = rule, .clean = clean};
-    in.places = scratch;
-    in.flat = scratch + room;
-    in.rich = scratch + 2 * room;
+    in.places = (int32_t *)scratch;
+    in.flat = in.places + room;
+    in.rich = in.places + 2 * room;
     in.variances = (float *)(scratch + 3 * room);
     in.near = in.variances + room;
     in.values = in.variances + 2 * room;

@@ -7,8 +7,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
-from hypothesis.extra import numpy as hnp
 from make_sample import photo
 
 from imgdup.dedupe import evidence
@@ -16,9 +14,6 @@ from imgdup.dedupe.evidence import Evidence, _Moments
 from imgdup.dedupe.excess import CALM, LEAST_NOISE, LUMA_LIMITS, _chroma_rules, luma_part
 from imgdup.images.opencv import luma_of
 from native_parts import raise_chroma
-
-few = settings(max_examples=40)
-LEVEL = st.floats(0, 255, width=32)
 
 
 def planes(shape=(24, 31), n=2, seed=1):
@@ -101,29 +96,6 @@ def test_an_even_change_of_chroma_is_an_excess_even_beside_edges():
 
 
 # --- windows that agree
-
-
-@few
-@given(
-    hnp.arrays(np.float32, (4, 4), elements=LEVEL), hnp.arrays(np.float32, (4, 4), elements=LEVEL)
-)
-def test_the_shared_part_of_a_window_is_the_squared_correlation(a, b):
-    exact_a, exact_b = a.astype(float), b.astype(float)
-    covariance = float(np.mean(exact_a * exact_b) - exact_a.mean() * exact_b.mean())
-    variances = float(exact_a.var()) * float(exact_b.var())
-    mean_squares = float(np.mean(exact_a**2)), float(np.mean(exact_b**2))
-
-    moments = _Moments(
-        np.array([a.mean(), b.mean(), *mean_squares, np.mean(exact_a * exact_b), 0])
-        .astype(np.float32)
-        .reshape(6, 1, 1)
-    )
-
-    found = float(evidence._shared(moments)[0, 0])
-
-    assert 0 <= found <= 1
-    if variances > 1e4:  # else the precision of float32 is not enough
-        assert found == pytest.approx(min(1, covariance**2 / variances), abs=0.05)
 
 
 def test_a_picture_agrees_with_itself_and_not_with_another_one():
@@ -219,12 +191,14 @@ def test_structure_that_is_always_explained_is_shared(noise):
     b = a.copy()
     b[20:40, 20:40] += rng.normal(0, noise, (20, 20)).astype(np.float32)  # in one place alone
     windows = evidence._moments(a, b, 4).windows(2)
-    larger = np.maximum(*windows.variances)
-    unlike = larger * (1 - evidence._shared(windows))
+    mean_a, mean_b, _, _, mean_ab, _ = windows.planes
+    covariances, larger = mean_ab - mean_a * mean_b, np.maximum(*windows.variances)
+    products = windows.variances[0] * windows.variances[1] + np.float32(evidence.FLOOR)
+    unlike = larger * (1 - np.minimum(1, covariances * covariances / products))
     usual = np.sort(unlike[larger <= np.sort(larger, axis=None)[(larger.size - 1) // 3]])
     usual = max(LEAST_NOISE, float(usual[int(0.75 * (len(usual) - 1))]))
-    allowed = min(limits.factor * usual, limits.most_noise) + evidence.UNLIKE_SHARE * larger
+    allowed = min(limits.factor * usual, limits.most_noise) + 0.35 * larger
 
-    found = evidence._unlike(windows, limits)
+    found = evidence.unlike_structure(windows.planes, evidence.STRUCTURE, limits)
 
     np.testing.assert_array_equal(found, np.where(unlike > allowed, np.sqrt(unlike), 0))

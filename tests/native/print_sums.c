@@ -164,6 +164,10 @@ static void print_excess(const float *moments, int64_t height, int64_t width) {
     print_floats("chroma of windows", excess, (int)n);
     imgdup_unlike_shapes(moments, height, width, &shapes, (double *)scratch, windows, excess);
     print_floats("shapes", excess, (int)n);
+    const ImgdupStructure structure = {.floor = 0.001f, .unlike_share = 0.1f, .flat_share = 0.4,
+                                       .quantile = 0.5, .least_noise = 2};
+    imgdup_unlike_structure(moments, n, &structure, &rules.squares, windows, excess);
+    print_floats("structure", excess, (int)n);
 }
 
 /* Search a picture in another one, and move it over that; print where it lies. */

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from imgdup.native.difference import window_means
-from imgdup.native.excess import Rules, Shapes, luma_part, raise_to_chroma, unlike_shapes
+from imgdup.native.excess import (
+    Rules,
+    Shapes,
+    Structure,
+    luma_part,
+    raise_to_chroma,
+    unlike_shapes,
+    unlike_structure,
+)
 from imgdup.native.windows import Excess, Limits, Outliers, Usual
 from native_levels import assert_equal_at, by_level
 from native_parts import luma_excess, raise_chroma
@@ -115,6 +123,37 @@ def test_the_twin_finds_unlike_shapes_in_either_way():
     assert few[0] >= few[1] > few[2] == 0
 
 
+def structure_twin(windows, rules, limits):
+    """The root of what is not shared and more than is explained, in the precision of the planes."""
+    a, b, aa, bb, ab, _ = windows
+    variances = np.maximum(0, aa - a * a), np.maximum(0, bb - b * b)
+    larger, both = np.maximum(*variances), ab - a * b
+    shared = np.minimum(1, both * both / (variances[0] * variances[1] + np.float32(rules.floor)))
+    unlike = larger * (1 - shared)
+    most = np.sort(larger, axis=None)[int(rules.flat_share * (larger.size - 1))]
+    flat = np.sort(unlike[larger <= most])
+    noise = max(rules.least_noise, float(flat[int(rules.quantile * (len(flat) - 1))]))
+    explained = min(limits.factor * noise, limits.most_noise)
+    allowed = np.float32(explained) + np.float32(rules.unlike_share) * larger
+    return np.where(unlike > allowed, np.sqrt(unlike), 0)
+
+
+@SIZES
+@pytest.mark.parametrize(
+    ("limits", "n_marked"), [((1.0, 1e4), None), ((0.5, 2.0), None), ((1e4, 1e4), 0)], ids=str
+)
+@by_level
+def test_structure_is_unlike_where_it_is_not_shared(level, shape, limits, n_marked):
+    windows, limits = window_means(moments_of(shape), 2), Limits(*limits, 0.0)
+    rules = Structure(floor=1e-3, unlike_share=0.3, flat_share=1 / 3, quantile=0.75, least_noise=3)
+
+    found = unlike_structure(windows, rules, limits)
+
+    np.testing.assert_array_equal(found, structure_twin(windows, rules, limits))
+    assert n_marked is None or np.count_nonzero(found) == n_marked
+    assert_equal_at(level, lambda: [unlike_structure(windows, rules, limits)])
+
+
 def test_moments_and_windows_of_other_shapes_are_refused():
     moments = moments_of((7, 7))
 
@@ -136,6 +175,7 @@ def test_moments_and_windows_of_other_shapes_are_refused():
         lambda: raised(fixed, [moments] * 3, (moments, moments)),
         lambda: luma_part(none, 1, RULES[0], 1.0),
         lambda: unlike_shapes(none, shapes_of()),
+        lambda: unlike_structure(moments.astype(float), Structure(), Limits()),
         lambda: raised(none[0], [none] * 3, (none, none)),
     ):
         with pytest.raises(ValueError, match=r"expected|power of two|read-only"):

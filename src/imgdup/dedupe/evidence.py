@@ -25,15 +25,13 @@ from imgdup.dedupe.tones import SMOOTH_SHARE, TEXTURED, equal_colours
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import Plane, resized
 from imgdup.native.difference import block_moments, level_moments, window_means
-from imgdup.native.excess import Shapes, unlike_shapes
+from imgdup.native.excess import Shapes, Structure, unlike_shapes, unlike_structure
 from imgdup.native.windows import (
     Agreement,
     Counts,
-    Limits,
     Planes,
     count_agreeing,
     count_agreeing_of,
-    quantile,
 )
 
 BLOCK = 4  # pixels; windows are squares of blocks
@@ -69,7 +67,13 @@ SHAPES = [
     )
     for few in (FEW, NEVER)
 ]
-UNLIKE_SHARE = 0.35  # of the variance; more than copying changes
+STRUCTURE = Structure(
+    floor=FLOOR,
+    unlike_share=0.35,  # of the variance; more than copying changes
+    flat_share=1 / 3,
+    quantile=QUANTILE,
+    least_noise=LEAST_NOISE,
+)
 
 
 class _Moments:
@@ -154,7 +158,10 @@ class Evidence:
     @cached_property
     def structure_excess(self) -> Plane:
         """The same for what no local change of brightness and contrast of the luma explains."""
-        parts = (_unlike(self._luma.windows(i), LUMA_LIMITS[i][0]) for i in STRUCTURE_SIDES)
+        parts = (
+            unlike_structure(self._luma.windows(side).planes, STRUCTURE, LUMA_LIMITS[side][0])
+            for side in STRUCTURE_SIDES
+        )
         return np.asarray(np.maximum.reduce([self._unlike_shapes, *parts]))
 
     @cached_property
@@ -257,15 +264,6 @@ def _moments(a: Plane, b: Plane, side: int) -> _Moments:
     return _Moments(block_moments(a, b, side))
 
 
-def _shared(windows: _Moments) -> Plane:
-    """Return the squared correlation of both planes in each window."""
-    va, vb = windows.variances
-    a, b, _, _, ab, _ = windows.planes
-    covariance = ab - a * b
-    shared = covariance * covariance / (va * vb + np.float32(FLOOR))
-    return np.asarray(np.minimum(1, shared), np.float32)
-
-
 def _tone_share(moments: _Moments, differs: npt.NDArray[np.bool_]) -> float:
     """Return which share of the squared differences in marked blocks their means explain."""
     a, b, *_, squares = moments.planes
@@ -283,18 +281,6 @@ def _differs_smoothly(luma_moments: _Moments, chroma: list[_Moments]) -> bool:
         return False
     changes = [(each.planes[1] - each.planes[0]) ** 2 for each in (windows, *chroma)]
     return float(np.mean(sum(changes))) > SMOOTH_CHANGE**2
-
-
-def _unlike(windows: _Moments, limits: Limits) -> Plane:
-    """Return the root of the variance that the other picture does not share, where it is much."""
-    texture = np.maximum(*windows.variances)
-    unlike = texture * (1 - _shared(windows))
-    if unlike.max() <= np.float32(min(limits.factor * LEAST_NOISE, limits.most_noise)):
-        return np.zeros_like(unlike)  # no more than is explained where there is no texture
-    flat = texture <= quantile(texture, 1 / 3)
-    noise = max(LEAST_NOISE, quantile(unlike[flat], QUANTILE))
-    allowed = min(limits.factor * noise, limits.most_noise) + UNLIKE_SHARE * texture
-    return np.where(unlike > allowed, np.sqrt(unlike), np.float32(0))
 
 
 def _halved(pixels: Pixels, n_halved: int) -> Pixels:

@@ -65,6 +65,32 @@ static void share_shapes(const float *means, int64_t n, float floor, float *larg
     }
 }
 
+void imgdup_unlike_structure(const float *means, int64_t n, const ImgdupStructure *rules,
+                             const ImgdupLimits *limits, float *scratch, float *excess) {
+    float *textures = scratch, *unlike = scratch + n, *flat = scratch + 2 * n, largest = 0;
+    uint32_t *keys = (uint32_t *)(scratch + 3 * n);
+    share_shapes(means, n, rules->floor, textures, unlike);
+    for (int64_t i = 0; i < n; i++) {
+        unlike[i] = textures[i] * (1 - unlike[i]);
+        largest = unlike[i] > largest ? unlike[i] : largest;
+        excess[i] = 0;
+    }
+    double least = limits->factor * rules->least_noise;
+    if (largest <= (float)(least < limits->most_noise ? least : limits->most_noise))
+        return; /* no more than is explained where there is no texture */
+    float most = imgdup_ranked(textures, n, (int64_t)(rules->flat_share * (double)(n - 1)), keys);
+    int64_t n_flat = 0;
+    for (int64_t i = 0; i < n; i++) {
+        flat[n_flat] = unlike[i];
+        n_flat += textures[i] <= most;
+    }
+    double noise = imgdup_ranked(flat, n_flat, (int64_t)(rules->quantile * (double)(n_flat - 1)), keys);
+    noise = limits->factor * (noise > rules->least_noise ? noise : rules->least_noise);
+    float allowed = (float)(noise < limits->most_noise ? noise : limits->most_noise);
+    for (int64_t i = 0; i < n; i++)
+        excess[i] = unlike[i] > allowed + rules->unlike_share * textures[i] ? sqrtf(unlike[i]) : 0;
+}
+
 /* Write what differs beside shapes in each window without one; return how many windows these are. */
 static int64_t write_noise(const float *means, int64_t n, const float *larger, float faint,
                            float *noise) {

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.native import Plane, address_of, declared, read_address, write_address
-from imgdup.native.windows import EXCESS_ROOM, MOMENTS, Excess, Planes
+from imgdup.native.windows import EXCESS_ROOM, MOMENTS, Excess, Limits, Planes
 
 SCRATCH_ROWS, CHROMA_ROOM = 7, 13  # the same as in imgdup.h
 
@@ -108,6 +108,32 @@ def unlike_shapes(moments: Planes, rules: Shapes) -> Plane:
     return excess
 
 
+class Structure(ctypes.Structure):
+    """What is usual of the variance that is not shared: `ImgdupStructure` of ``imgdup.h``."""
+
+    _fields_ = (
+        *((name, ctypes.c_float) for name in ("floor", "unlike_share")),
+        *((name, ctypes.c_double) for name in ("flat_share", "quantile", "least_noise")),
+    )
+
+
+def unlike_structure(windows: Planes, rules: Structure, limits: Limits) -> Plane:
+    """Return the root of the variance that the other picture does not share, where it is much.
+
+    It is 0 for all other windows. `windows` are the moments of windows.
+    """
+    address, height, width = _checked(windows)
+    scratch, excess = (
+        np.empty((4, height, width), np.float32),
+        np.empty((height, width), np.float32),
+    )
+    _functions().imgdup_unlike_structure(
+        *(address, height * width, ctypes.byref(rules), ctypes.byref(limits)),
+        *(address_of(scratch), address_of(excess)),
+    )
+    return excess
+
+
 def _checked(moments: Planes) -> tuple[int, int, int]:
     """Check moments of one window or more; return their address, height and width."""
     address = read_address(moments, np.float32, MOMENTS)
@@ -127,6 +153,7 @@ _P, _N, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_luma_part": (ctypes.c_int32, _P, _N, _N, _N, _P, _D, _P, _P, _P),
     "imgdup_chroma_excess": (None, _P, _P, _P, _N, _N, _P, _N, _D, _P, _P, _P),
+    "imgdup_unlike_structure": (None, _P, _N, _P, _P, _P, _P),
     "imgdup_unlike_shapes": (None, _P, _N, _N, _P, _P, _P, _P),
 }
 

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 37 };
+enum { IMGDUP_INTERFACE = 38 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -357,6 +357,22 @@ typedef struct {
 IMGDUP_EXPORT void imgdup_unlike_shapes(const float *moments, int64_t height, int64_t width,
                                         const ImgdupShapes *rules, double *sums, float *scratch,
                                         float *excess);
+
+/* What is usual of the part of the variance that the other picture does not share. */
+typedef struct {
+    float floor;        /* added to the product of both variances, so that none is 0 */
+    float unlike_share; /* of the variance, that is explained */
+    double flat_share;  /* of the windows, those with the least variance, tells the noise: ... */
+    double quantile;    /* ... this one of what they do not share, which ... */
+    double least_noise; /* ... counts as this mean square at least */
+} ImgdupStructure;
+
+/* Write the roots of the part of the larger variance of n windows that both pictures do not share, where
+ * it is more than is explained, and 0 for all others: excess (n,). means (6, n); scratch (4, n). */
+IMGDUP_EXPORT void imgdup_unlike_structure(const float *means, int64_t n,
+                                           const ImgdupStructure *rules,
+                                           const ImgdupLimits *limits, float *scratch,
+                                           float *excess);
 
 /* Where a gray picture lies in another one. */
 

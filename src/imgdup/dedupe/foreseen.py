@@ -13,6 +13,7 @@ from imgdup.system.limits import Limits
 from imgdup.workers.pool import Pool, begin_each
 
 BATCH_FILES = 4  # a picture is up to 3 MB
+EARLY_FILES = 8  # in a batch: meanwhile, this process has other work than to send batches
 MOST_FORESEEN = 1_000  # files that are begun and not asked for: in larger sets little time is won
 MOST_BYTES = 64 << 20  # of pictures that are sent, and wait here until they are asked for
 
@@ -35,7 +36,7 @@ class Foreseen:
         """
         few = list(islice(self._new(files), max(0, MOST_FORESEEN - len(self._digests))))
         describe = partial(describe_file, self._limits)
-        self._begun += begin_each(describe, few, self._pool, batch_files=BATCH_FILES)
+        self._begun += begin_each(describe, few, self._pool, batch_files=EARLY_FILES)
 
     def _new(self, files: Iterable[File]) -> Iterator[File]:
         """Yield the first file of each content that was not begun and has room."""

@@ -311,7 +311,12 @@ def test_pictures_that_agree_a_little_and_only_when_reduced_are_not_measured(sce
     assert compare_pictures(first, second) == Verdict("different", 255.0, (0, 0, 1000, 1000))
 
 
-def test_a_blurred_copy_that_seems_to_be_moved_shows_the_same_picture(scene, monkeypatch):
+@pytest.mark.parametrize("place_is_first", [False, True])
+def test_a_blurred_copy_that_seems_to_be_moved_shows_the_same_picture(
+    scene, monkeypatch, place_is_first
+):
+    if place_is_first:
+        monkeypatch.setattr(difference, "NEARLY_REDUCED", 1.1)
     grain = noisy(cv2.GaussianBlur(scene, (0, 0), 6), 20)
     copy = cv2.GaussianBlur(grain, (0, 0), 2)
     place = Place(True, np.array([[0.99, 0, 0.003], [0, 0.995, 0.002]]))
@@ -319,6 +324,12 @@ def test_a_blurred_copy_that_seems_to_be_moved_shows_the_same_picture(scene, mon
 
     assert Pair(grain, copy).plain_agreement < difference.NEARLY
     assert compare_pictures(grain, copy) == Verdict("same-picture", 0.0, None)
+
+
+def test_a_noisy_crop_is_measured_although_little_agrees_at_full_size(scene, monkeypatch):
+    monkeypatch.setattr(difference, "AT_A_PLACE", 1.1)
+
+    assert compare_pictures(scene, noisy(scene[24:, 32:], 20)).relation == "cropped"
 
 
 def test_a_place_where_little_agrees_is_not_measured(scene, monkeypatch):

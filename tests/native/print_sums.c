@@ -210,13 +210,13 @@ static void print_place(const uint8_t *whole, const uint8_t *part, int64_t heigh
 /* Print how many windows of two pictures have structure, and how many agree. */
 static void print_agreement(const uint8_t *a, const uint8_t *b, int64_t height, int64_t width) {
     static float means[16 * MAX_PIXELS];
-    double sums[2 * MAX_SIDE];
+    static int32_t sums[6 * MAX_PIXELS + 5 * MAX_SIDE];
     int64_t counts[2];
     imgdup_level_moments(bytes[0], bytes[1], height, width, 2, height / 2, width / 2 + 2,
                          levels, moments);
     print_floats("of levels", moments, 6 * (height / 2) * (width / 2 + 2));
     ImgdupAgreement rules = {.least = 40, .mean_share = 0.25, .floor = 1e-3f, .correlated = 0.4f};
-    imgdup_agreement(a, b, height, width, 4, 4, &rules, means, sums, counts);
+    imgdup_agreement(a, b, height, width, 4, 4, &rules, sums, means, counts);
     printf("agreement %lld %lld\n", (long long)counts[0], (long long)counts[1]);
 }
 

@@ -71,7 +71,7 @@ def test_windows_with_structure_agree_where_both_pictures_correlate(shape, least
     assert found == counts_twin(moments, least, mean_share, 0.4)
 
 
-@pytest.mark.parametrize(("block", "window"), [(4, 4), (1, 2), (5, 1)])
+@pytest.mark.parametrize(("block", "window"), [(4, 4), (1, 2), (5, 1), (16, 1)])
 def test_windows_of_pictures_are_counted_by_the_moments_of_their_blocks(block, window):
     rng = np.random.default_rng(block)
     first, second = rng.integers(0, 256, (2, 37, 50), np.uint8)
@@ -85,7 +85,7 @@ def test_windows_of_pictures_are_counted_by_the_moments_of_their_blocks(block, w
     assert 0 < found.agreeing < found.structured
 
 
-@pytest.mark.parametrize(("block", "window"), [(0, 4), (4, 3), (4, 0)])
+@pytest.mark.parametrize(("block", "window"), [(0, 4), (4, 3), (4, 0), (33, 4)])
 def test_blocks_without_pixels_and_windows_of_other_sides_are_refused(block, window):
     gray, rules = np.zeros((9, 9), np.uint8), Agreement()
 

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 38 };
+enum { IMGDUP_INTERFACE = 39 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -273,12 +273,14 @@ IMGDUP_EXPORT void imgdup_count_agreeing(const float *moments, int64_t n,
                                          const ImgdupAgreement *rules, float *textures,
                                          int64_t counts[2]);
 
+enum { MOST_IN_WINDOW = 128 };
+
 /* Count the same windows of two gray pictures (height, width), of window x window blocks of block x
- * block pixels. `means` is scratch memory for 2 * height * width + 6 * width + 13 * n numbers, n being
- * that of blocks, and `sums` for 2 * (columns + window) numbers, with so many columns of blocks. */
+ * block pixels; a window has at most MOST_IN_WINDOW pixels a side. Scratch memory, for n blocks: sums,
+ * of 5 * (n + width) + window numbers, and means, of 6 * n. */
 IMGDUP_EXPORT void imgdup_agreement(const uint8_t *first, const uint8_t *second, int64_t height,
                                     int64_t width, int64_t block, int64_t window,
-                                    const ImgdupAgreement *rules, float *means, double *sums,
+                                    const ImgdupAgreement *rules, int32_t *sums, float *means,
                                     int64_t counts[2]);
 
 /* How much copying explains. */

@@ -14,7 +14,7 @@ from imgdup.native import Pixels, Plane, address_of, declared, read_address
 
 Planes = npt.NDArray[np.float32]
 MOMENTS = (6, None, None)  # their shape
-EXCESS_ROOM = 8  # the same as in imgdup.h
+EXCESS_ROOM, MOST_IN_WINDOW = 8, 128  # the same as in imgdup.h
 
 
 class Usual(ctypes.Structure):
@@ -94,22 +94,23 @@ def count_agreeing_of(
 ) -> Counts:
     """Count the windows, of so many blocks a side, of two gray pictures of one shape.
 
-    `block` is the side of a block in pixels; `window` is a power of two.
+    `block` is the side of a block in pixels; `window` is a power of two. A window has at most
+    `MOST_IN_WINDOW` pixels a side.
     """
     height, width = first.shape
-    if block < 1 or window < 1 or window & (window - 1) or first.size == 0:
+    fits = block >= 1 and window >= 1 and block * window <= MOST_IN_WINDOW
+    if not fits or window & (window - 1) or first.size == 0:
         raise ValueError(
             "expected pixels, blocks and a window whose side is a power of two, "
             f"got {first.shape}, {block} and {window}"
         )
-    columns = -(-width // block)
-    n = -(-height // block) * columns
-    means = np.empty(2 * first.size + MOMENTS[0] * width + (2 * MOMENTS[0] + 1) * n, np.float32)
-    sums, counts = np.empty(2 * (columns + window)), np.empty(2, np.int64)
+    n = -(-height // block) * -(-width // block)
+    sums, means = np.empty(5 * (n + width) + window, np.int32), np.empty(6 * n, np.float32)
+    counts = np.empty(2, np.int64)
     _functions().imgdup_agreement(
         *(read_address(each, np.uint8, first.shape) for each in (first, second)),
         *(height, width, block, window, ctypes.byref(rules)),
-        *map(address_of, (means, sums, counts)),
+        *(address_of(sums), address_of(means), address_of(counts)),
     )
     return Counts(n, *counts.tolist())
 

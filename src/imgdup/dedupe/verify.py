@@ -162,6 +162,9 @@ class Verifier:
             else:
                 found[key] = known
         for batch in _batches(list(missing.values())):
+            batch.sort(
+                key=_n_pixels, reverse=True
+            )  # the last ones take little time, for any worker
             for (a, b), verdict in zip(batch, self._compare_batch(batch), strict=True):
                 found[a.digest + b.digest] = verdict
                 if verdict.relation != UNVERIFIED:
@@ -307,6 +310,11 @@ def _with_contents(
     if verdict == EQUAL_PIXELS and max(one.bit_depth, other.bit_depth) > 8:
         return verdict._replace(relation=SAME_PICTURE)  # only 8 bits were compared
     return verdict
+
+
+def _n_pixels(pair: tuple[File, File]) -> int:
+    """Return how large the pictures of a pair are."""
+    return sum(file.width * file.height for file in pair)
 
 
 def _batches(pairs: Sequence[tuple[File, File]]) -> Iterator[list[tuple[File, File]]]:

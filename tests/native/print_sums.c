@@ -270,6 +270,11 @@ static void print_curve(const uint8_t *a, const uint8_t *b, uint8_t *weights, in
         kernel[i] = 1.0 / (1 + i);
     imgdup_match_levels(a, b, weights, height * width, matches);
     print_doubles("matches", matches, 2 * MATCH_ROOM);
+    imgdup_match_equally(a, b, height * width, matches);
+    print_doubles("equal match", matches, MATCH_ROOM);
+    imgdup_take_every(a, height, width, 1, 3, weights);
+    for (int64_t i = 0; i < (width + 2) / 3; i++)
+        printf("%d%s", weights[i], i + 1 < (width + 2) / 3 ? " " : "\n");
     imgdup_count_levels(a, height * width, n_levels);
     for (int i = 0; i < CURVE_LEVELS; i++)
         printf("%lld%s", (long long)n_levels[i], i + 1 < CURVE_LEVELS ? " " : "\n");

@@ -11,7 +11,9 @@ from hypothesis.extra import numpy as hnp
 from imgdup.native.levels import (
     CurveRules,
     end_steps,
+    equally_matched,
     evenness,
+    every,
     level_counts,
     levels_off,
     luma,
@@ -60,7 +62,7 @@ def test_pixels_that_a_curve_takes_nearer_are_counted_one_by_one(pixels, curve, 
     assert nearer_counts(a, b, curve, is_counted) == (len(pairs), n_nearer)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (9, 14), (6, 5, 3), (7, 1, 3)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 1), (9, 14), (6, 5, 3), (7, 1, 3), (2, 600)], ids=str)
 @pytest.mark.parametrize("rows_apart", [1, 4])
 def test_steps_near_black_and_white_are_counted_where_both_pixels_are_near(shape, rows_apart):
     pixels = np.random.default_rng(shape).integers(0, 256, shape, np.uint8)
@@ -71,6 +73,17 @@ def test_steps_near_black_and_white_are_counted_where_both_pixels_are_near(shape
             expected[1, abs(here - before)] += min(here, before) > 255 - 90
 
     np.testing.assert_array_equal(end_steps(pixels, rows_apart, 90), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (9, 14), (6, 5, 3), (7, 1, 3)], ids=str)
+@pytest.mark.parametrize("apart", [1, 2, 5])
+def test_pixels_are_taken_from_the_first_one_on(shape, apart):
+    pixels = np.random.default_rng(shape).integers(0, 256, shape, np.uint8)
+
+    np.testing.assert_array_equal(every(pixels, apart), pixels[::apart, ::apart])
+    np.testing.assert_array_equal(every(pixels[::-1], apart), pixels[::-1][::apart, ::apart])
+    with pytest.raises(ValueError, match="a picture and a step"):
+        every(pixels, 0)
 
 
 @given(data=st.data())
@@ -93,6 +106,7 @@ def test_levels_are_matched_pixel_by_pixel(data):
     assert found.total == weights.sum(dtype=int)
     assert found.spread == pytest.approx(off / found.total, abs=1e-6)
     assert_matches_equal(back, matched_levels(b, a, weights)[0])
+    assert_matches_equal(equally_matched(a, b), matched_levels(a, b, np.ones_like(a))[0])
 
 
 def assert_matches_equal(one, other):
@@ -107,11 +121,14 @@ def test_levels_of_many_pixels_are_matched_without_overflow(weight):
     b[0] = 0
 
     found, back = matched_levels(a, b, np.full_like(a, weight))
+    alike = equally_matched(a, b)
 
     assert found.counts[255] == found.total == 200_001 * weight
     assert found.means[255] == 200_000 * 255 / 200_001
     assert back.counts[[0, 255]].tolist() == [weight, 200_000 * weight]
     assert back.spread == 0
+    assert alike.counts[255] == alike.total == 200_001
+    assert (alike.means[255], alike.spread) == pytest.approx((found.means[255], found.spread))
 
 
 @pytest.mark.parametrize("shape", [(0,), (1, 1), (9, 14, 3)], ids=str)
@@ -193,6 +210,7 @@ def test_levels_of_other_shapes_and_numbers_are_refused():
     for call in (
         lambda: matched_levels(a, a[1:], a),
         lambda: matched_levels(a[:0], a[:0], a[:0]),
+        lambda: equally_matched(a, a[1:]),
         lambda: evenness(a, a[1:], np.zeros(256, np.uint8)),
         lambda: evenness(a, a, np.zeros(255, np.uint8)),
         lambda: missed(levels, levels, levels[1:], 0.0),
@@ -232,6 +250,8 @@ def test_every_processor_level_gives_the_same_sums_and_counts(level):
     def results():
         return [
             *(fact for found in matched_levels(a, b, a // 4) for fact in found),
+            *equally_matched(a, b),
+            every(a, 3),
             level_counts(a),
             evenness(a, b, np.arange(256).astype(np.uint8)),
             stiff_curve(counts, means, CurveRules(6, 0.1, 3, 5)),

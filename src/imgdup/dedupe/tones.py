@@ -24,7 +24,15 @@ from imgdup.images.gray import Pixels
 from imgdup.images.opencv import luma_of, mapped
 from imgdup.native.colours import Smooth, chroma, is_smooth
 from imgdup.native.curves import curve_errors
-from imgdup.native.levels import end_steps, evenness, level_counts, matched_levels, nearer_counts
+from imgdup.native.levels import (
+    end_steps,
+    equally_matched,
+    evenness,
+    every,
+    level_counts,
+    matched_levels,
+    nearer_counts,
+)
 
 Counts = npt.NDArray[np.int64]  # how often each of 256 levels occurs
 
@@ -132,7 +140,7 @@ def _with_equal_tones(
     if not is_needed or missed[way] > MOST_MISSED:
         return first, second, NO_CURVE
     source, target = (_sampled(each) for each in ((first, second), (second, first))[way])
-    levels = Levels(matched_levels(source, target, np.ones_like(source))[0])
+    levels = Levels(equally_matched(source, target))
     single = single_curves(levels, float(luma_of((a, b)[way]).mean()))
     candidates = [curves[way], *plain_curves(ways[way]), *single.values()]
     curve = _nearest_curve(candidates, source, target)
@@ -165,7 +173,7 @@ def _need_no_curve(ways: list[Levels]) -> bool:
 def _sampled(pixels: Pixels) -> Pixels:
     """Take some pixels of a picture; averages would mix levels that are cut off with others."""
     apart = max(1, round((pixels.shape[0] * pixels.shape[1] / SAMPLED) ** 0.5))
-    return np.ascontiguousarray(pixels[::apart, ::apart])
+    return every(pixels, apart)
 
 
 def _nearest_curve(curves: list[Curve], source: Pixels, target: Pixels) -> Curve:

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 39 };
+enum { IMGDUP_INTERFACE = 40 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -451,6 +451,10 @@ IMGDUP_EXPORT void imgdup_luma(const uint8_t *rgb, int64_t row_bytes, int64_t he
 
 enum { CURVE_LEVELS = 256, CURVE_REACH = 16, MATCH_ROOM = 2 * CURVE_LEVELS + 2 };
 
+/* Find what each level of a (n,) has become in b (n,), as `imgdup_match_levels`, with equal weights of 1:
+ * match (MATCH_ROOM,). */
+IMGDUP_EXPORT void imgdup_match_equally(const uint8_t *a, const uint8_t *b, int64_t n, double *match);
+
 /* Find what each level of a (n,) has become in b (n,), and the other way round, by weights (n,):
  * matches (2, MATCH_ROOM). Each holds counts (256,) of the weights, means (256,), 0 where there are
  * none, the sum of all weights, and the mean of the squared differences from the means. */
@@ -504,6 +508,10 @@ IMGDUP_EXPORT void imgdup_smooth_curve(const double *counts, const double *means
 IMGDUP_EXPORT void imgdup_count_nearer(const uint8_t *a, const uint8_t *b, int64_t n,
                                        const double *curve, const uint8_t *is_counted,
                                        int64_t counts[2]);
+
+/* Take each `apart`-th pixel of each `apart`-th row of a picture (height, width, channels). */
+IMGDUP_EXPORT void imgdup_take_every(const uint8_t *pixels, int64_t height, int64_t width,
+                                     int64_t channels, int64_t apart, uint8_t *out);
 
 /* Count by how much neighbours in a row differ, in every rows_apart-th row of a picture (height, width,
  * channels), where both are below `end`, and where both are above 255 - end: dark (256,) and bright

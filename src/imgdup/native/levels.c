@@ -14,6 +14,10 @@ enum {
     PART = 1 << 16, /* pixels, whose weights fit into these bits */
     TERMS = 5,  /* of the polynomial of a curve */
     LANES = 8,  /* sums side by side */
+    STEPS = 512, /* between levels that are found before they are counted */
+    DARK = 256, BRIGHT = 512, /* added to steps between dark levels, and between bright ones */
+    FEW = 1 << 13, /* pixels, of which one number holds the count, the levels and their squares */
+    LEVELS_AT = 14, SQUARES_AT = 35, /* bits of this number before those of the levels ... */
 };
 
 static const double PRIOR = 1e-4, RIDGE = 1e-9; /* shares of all pixels; keep equations solvable */
@@ -90,6 +94,35 @@ void imgdup_match_levels(const uint8_t *a, const uint8_t *b, const uint8_t *weig
     }
     for (int way = 0; way < 2; way++)
         write_match(sums[way], matches + way * MATCH_ROOM);
+}
+
+void imgdup_match_equally(const uint8_t *a, const uint8_t *b, int64_t n, double *match) {
+    int64_t sums[LEVELS][3];
+    memset(sums, 0, sizeof sums);
+    for (int64_t first = 0; first < n; first += FEW) {
+        int64_t end = n - first < FEW ? n : first + FEW;
+        uint64_t parts[TABLES][LEVELS] = {{0}};
+        for (int64_t i = first; i < end; i++) {
+            uint64_t level = b[i];
+            parts[i % TABLES][a[i]] += 1 + (level << LEVELS_AT) + (level * level << SQUARES_AT);
+        }
+        for (int k = 0; k < TABLES; k++)
+            for (int i = 0; i < LEVELS; i++) {
+                uint64_t part = parts[k][i];
+                sums[i][0] += (int64_t)(part & (((uint64_t)1 << LEVELS_AT) - 1));
+                sums[i][1] += (int64_t)(part >> LEVELS_AT & (((uint64_t)1 << (SQUARES_AT - LEVELS_AT)) - 1));
+                sums[i][2] += (int64_t)(part >> SQUARES_AT);
+            }
+    }
+    write_match(sums, match);
+}
+
+void imgdup_take_every(const uint8_t *pixels, int64_t height, int64_t width, int64_t channels,
+                       int64_t apart, uint8_t *out) {
+    for (int64_t y = 0; y < height; y += apart)
+        for (int64_t x = 0; x < width; x += apart)
+            for (int64_t k = 0; k < channels; k++)
+                *out++ = pixels[(y * width + x) * channels + k];
 }
 
 /* Write the largest and the smallest level of three rows around each place of the middle one, and
@@ -252,19 +285,34 @@ void imgdup_count_nearer(const uint8_t *a, const uint8_t *b, int64_t n, const do
     counts[1] += nearer;
 }
 
+/* Write how far levels lie from those before them, and from bit 8 on whether both are near black, and
+ * from bit 9 on whether both are near white. */
+static void write_steps(const uint8_t *before, const uint8_t *here, int64_t n, int32_t end,
+                        uint16_t *steps) {
+    for (int64_t i = 0; i < n; i++) {
+        int32_t high = here[i] > before[i] ? here[i] : before[i];
+        int32_t low = here[i] < before[i] ? here[i] : before[i];
+        steps[i] = (uint16_t)(high - low + (high < end) * DARK + (low > WHITE - end) * BRIGHT);
+    }
+}
+
 void imgdup_end_steps(const uint8_t *pixels, int64_t height, int64_t width, int64_t channels,
                       int64_t rows_apart, int32_t end, int64_t *dark, int64_t *bright) {
-    for (int64_t y = 0; y < height; y += rows_apart) {
-        const uint8_t *row = pixels + y * width * channels;
-        for (int64_t i = channels; i < width * channels; i++) {
-            int here = row[i], before = row[i - channels];
-            int high = here > before ? here : before, low = here < before ? here : before;
-            if (high < end) /* most pixels are neither, so that branches cost less than sums */
-                dark[high - low]++;
-            if (low > WHITE - end)
-                bright[high - low]++;
+    int64_t counts[TABLES][2 * BRIGHT] = {{0}}, n = width * channels;
+    uint16_t steps[STEPS];
+    for (int64_t y = 0; y < height; y += rows_apart)
+        for (int64_t first = channels; first < n; first += STEPS) {
+            const uint8_t *row = pixels + y * n + first;
+            int64_t n_steps = n - first < STEPS ? n - first : STEPS;
+            write_steps(row - channels, row, n_steps, end, steps);
+            for (int64_t i = 0; i < n_steps; i++)
+                counts[i % TABLES][steps[i]]++;
         }
-    }
+    for (int k = 0; k < TABLES; k++)
+        for (int i = 0; i < LEVELS; i++) {
+            dark[i] += counts[k][DARK + i] + counts[k][DARK + BRIGHT + i];
+            bright[i] += counts[k][BRIGHT + i] + counts[k][DARK + BRIGHT + i];
+        }
 }
 
 void imgdup_ascending(const double *values, const double *weights, int64_t n, double *means,

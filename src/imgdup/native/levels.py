@@ -95,11 +95,27 @@ def matched_levels(a: Pixels, b: Pixels, weights: Pixels) -> tuple[Matched, Matc
     a, b, weights = _bytes(a), _bytes(b), _bytes(weights)
     matches = np.empty((2, MATCH_ROOM))
     _functions().imgdup_match_levels(*map(address_of, (a, b, weights)), a.size, address_of(matches))
-    found, back = (
-        Matched(match[:LEVELS], match[LEVELS : 2 * LEVELS], *match[2 * LEVELS :].tolist())
-        for match in matches
-    )
-    return found, back
+    return _matched(matches[0]), _matched(matches[1])
+
+
+def equally_matched(a: Pixels, b: Pixels) -> Matched:
+    """Find what the levels of a picture have become in another one; all pixels weigh 1.
+
+    Examples
+    --------
+    >>> found = equally_matched(np.array([7, 7, 9], np.uint8), np.array([1, 2, 5], np.uint8))
+    >>> found.counts[7:10].tolist(), found.means[7:10].tolist(), found.total, found.spread * 6
+    ([2.0, 0.0, 1.0], [1.5, 0.0, 5.0], 3.0, 1.0)
+    """
+    if a.shape != b.shape or a.size == 0:
+        raise ValueError(f"expected two pictures of one shape, got {a.shape} and {b.shape}")
+    a, b, match = _bytes(a), _bytes(b), np.empty(MATCH_ROOM)
+    _functions().imgdup_match_equally(address_of(a), address_of(b), a.size, address_of(match))
+    return _matched(match)
+
+
+def _matched(match: Sums) -> Matched:
+    return Matched(match[:LEVELS], match[LEVELS : 2 * LEVELS], *match[2 * LEVELS :].tolist())
 
 
 def missed(counts: Sums, means: Sums, curve: Sums, slack: float) -> float:
@@ -182,6 +198,25 @@ def nearer_counts(
     return counted, nearer
 
 
+def every(pixels: Pixels, apart: int) -> Pixels:
+    """Take some pixels of a picture, so far apart in both directions, from the first one on.
+
+    Examples
+    --------
+    >>> every(np.arange(6, dtype=np.uint8).reshape(2, 3), 2).tolist()
+    [[0, 2]]
+    """
+    if pixels.ndim not in (2, 3) or apart < 1:
+        raise ValueError(f"expected a picture and a step, got {pixels.shape} and {apart}")
+    pixels = _bytes(pixels)
+    (height, width), channels = pixels.shape[:2], pixels.shape[2] if pixels.ndim == 3 else 1
+    taken = np.empty((-(-height // apart), -(-width // apart), *pixels.shape[2:]), np.uint8)
+    _functions().imgdup_take_every(
+        address_of(pixels), height, width, channels, apart, address_of(taken)
+    )
+    return taken
+
+
 def end_steps(pixels: Pixels, rows_apart: int, end: int) -> npt.NDArray[np.int64]:
     """Count by how much neighbours in a row differ, near black and near white.
 
@@ -223,6 +258,8 @@ _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_missed": (_D, _P, _P, _P, _D),
     "imgdup_levels_off": (None, _P, _P, _P, _D, _P, _P),
     "imgdup_count_levels": (None, _P, _N, _P),
+    "imgdup_match_equally": (None, _P, _P, _N, _P),
+    "imgdup_take_every": (None, _P, _N, _N, _N, _N, _P),
     "imgdup_count_nearer": (None, _P, _P, _N, _P, _P, _P),
     "imgdup_end_steps": (None, _P, _N, _N, _N, _N, ctypes.c_int32, _P, _P),
 }

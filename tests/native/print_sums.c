@@ -330,6 +330,15 @@ static void print_blocks(const uint8_t *rgb, float planes[4][MAX_PIXELS], int64_
     int64_t n_blocks = height / 8 * (width / 8), n = 0;
     imgdup_clipped_blocks(rgb, 3 * width, height, width, 3, limits, row, clipped);
     imgdup_varied_blocks(planes[0], height, width, 300, clipped, varied);
+    int32_t places[16], tables[2][64];
+    int64_t counts[2];
+    for (int i = 0; i < 64; i++) {
+        places[i % 16] = i;
+        tables[0][i] = 2 + i % 7;
+        tables[1][i] = 9 + i % 5;
+    }
+    imgdup_on_steps(planes[0], places, 16, tables[0], 2, 1.5, counts);
+    printf("on steps %lld %lld\n", (long long)counts[0], (long long)counts[1]);
     for (int64_t i = 0; i < n_blocks; i++) {
         printf("%d%d%s", clipped[i], varied[i], i + 1 < n_blocks ? " " : "\n");
         varied[i] |= i % 2 == 0;

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imgdup.native.blocks import clipped_blocks, mixture_errors, varied_blocks
+from imgdup.native.blocks import clipped_blocks, mixture_errors, on_steps, varied_blocks
 from native_levels import assert_equal_at, by_level
 
 SHAPES = pytest.mark.parametrize("shape", [(7, 40), (8, 8), (25, 70), (64, 33)], ids=str)
@@ -98,6 +98,22 @@ def test_without_blocks_nothing_is_mixed():
     assert shown.shape == errors.shape == (0, 64)
 
 
+@pytest.mark.parametrize("n", [0, 1, 33, 400])
+@by_level
+def test_values_on_multiples_of_their_steps_are_counted(level, n):
+    rng = np.random.default_rng(n)
+    values, places = rng.uniform(0, 99, n).astype(np.float32), rng.integers(0, 64, n, np.int32)
+    tables = rng.integers(1, 99, (7, 64), np.int32)
+
+    found = on_steps(values, places, tables, 1.5)
+
+    steps = tables[:, places]
+    multiples = np.rint(values / steps)
+    is_on = (np.abs(values - multiples * steps) <= 1.5) & (multiples > 0)
+    np.testing.assert_array_equal(found, np.count_nonzero(is_on, axis=1))
+    assert_equal_at(level, lambda: [on_steps(values, places, tables, 1.5)])
+
+
 def test_planes_and_masks_of_other_shapes_are_refused():
     (plane,) = planes_of((16, 24), 1)
     mask = np.ones(6, bool)
@@ -112,6 +128,9 @@ def test_planes_and_masks_of_other_shapes_are_refused():
         lambda: mixture_errors(plane, [], mask, 1e-6),
         lambda: mixture_errors(plane, [plane] * 17, mask, 1e-6),
         lambda: mixture_errors(plane, [plane], mask[1:], 1e-6),
+        lambda: on_steps(plane[0], np.zeros(23, np.int32), np.ones((3, 64), np.int32), 1.5),
+        lambda: on_steps(plane[0], np.full(24, 64, np.int32), np.ones((3, 64), np.int32), 1.5),
+        lambda: on_steps(plane[0], np.zeros(24, np.int32), np.ones((3, 63), np.int32), 1.5),
     ):
         with pytest.raises(ValueError, match="expected"):
             call()

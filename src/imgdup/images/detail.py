@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
 from imgdup.native import detail as native
-from imgdup.native.blocks import clipped_blocks
+from imgdup.native.blocks import clipped_blocks, on_steps
 from imgdup.native.levels import luma
 
 BLOCK = 8  # pixels, the side of a block of JPEG
@@ -42,7 +42,9 @@ STRONG_QUALITY = 60  # the highest quality that `strong_quality` finds
 _MAX_LOOKED_AT = 600  # blocks, about
 _MAX_TRIED = 400  # coefficients, about
 _NEARLY_ALL_ZERO = 0.95  # of the coefficients of high frequencies, after strong compression
-_COARSE = np.array([8 * row + column for row in range(5) for column in range(5 - row)])[1:]
+_COARSE = np.array([8 * row + column for row in range(5) for column in range(5 - row)], np.int32)[
+    1:
+]
 _COARSE_QUALITY = 30  # a table of up to this quality is preferred to one that fits better
 _MIN_ON_TABLE = 0.7  # of the coefficients of the low frequencies, without the mean
 
@@ -166,15 +168,17 @@ def strong_quality(pixels: Pixels) -> int | None:
     apart = max(1, len(block) // _MAX_TRIED)
     block, place = block[::apart], place[::apart]
     values = coarse[block, place]
-    steps = standard_tables()[:STRONG_QUALITY, _COARSE[place]]
-    multiples = np.rint(values / steps)
-    on_steps = (np.abs(values - multiples * steps) <= _TOLERANCE) & (multiples > 0)
-    shares = on_steps.mean(axis=1)
+    shares = on_steps(values, _COARSE[place], _strong_tables(), _TOLERANCE) / len(values)
     best = int(np.argmax(shares))
     coarse_best = int(np.argmax(shares[:_COARSE_QUALITY]))
     if shares[coarse_best] >= _MIN_ON_TABLE:
         best = coarse_best  # multiples of its steps lie on finer ones, too
     return best + 1 if shares[best] >= _MIN_ON_TABLE else None
+
+
+@cache
+def _strong_tables() -> npt.NDArray[np.int32]:
+    return np.ascontiguousarray(standard_tables()[:STRONG_QUALITY], dtype=np.int32)
 
 
 def _coefficients(found: Plane) -> Plane:

@@ -98,12 +98,12 @@ def _imdecode(data: bytes, flag: int) -> Pixels:
 def encode_jpeg(rgb: Pixels, quality: int) -> bytes:
     """Encode RGB pixels as a JPEG file of a quality from 1 to 100."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-    return cv2.imencode(".jpg", rgb[..., ::-1], options)[1].tobytes()
+    return cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
 def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
     """Return what a JPEG file of this quality shows of a gray or RGB picture."""
-    shown = pixels if pixels.ndim == 2 else pixels[..., ::-1]
+    shown = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     data = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return _imdecode(data.tobytes(), cv2.IMREAD_GRAYSCALE if pixels.ndim == 2 else cv2.IMREAD_COLOR)
 

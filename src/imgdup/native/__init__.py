@@ -30,7 +30,7 @@ from imgdup.errors import ImgdupError
 VARIABLE = "IMGDUP_NATIVE"
 LEVELS = ("v2", "v3", "v4")  # of x86-64; each includes the previous ones
 BASELINE = "baseline"  # the level of all other processors
-INTERFACE = 40  # the same as in `imgdup.h`
+INTERFACE = 41  # the same as in `imgdup.h`
 FOLDER = Path(__file__).parent
 CHECKSUMS = "checksums.json"  # CRC-32 by file name; a damaged library could end the process
 REMEDY = "install imgdup again from its source"

@@ -1,6 +1,7 @@
 /* Blocks of 8 x 8 pixels, as JPEG compresses them. */
 #include "imgdup.h"
 
+#include <math.h>
 #include <string.h>
 
 enum {
@@ -59,6 +60,18 @@ void imgdup_varied_blocks(const float *plane, int64_t height, int64_t width, dou
                 block[i] -= mean;
             *varied++ = !*clipped++ && sum_of_products(block, block) > PIXELS * least;
         }
+}
+
+void imgdup_on_steps(const float *values, const int32_t *places, int64_t n, const int32_t *tables,
+                     int64_t n_tables, double tolerance, int64_t *counts) {
+    for (int64_t table = 0; table < n_tables; table++, tables += PIXELS) {
+        int64_t count = 0;
+        for (int64_t i = 0; i < n; i++) {
+            double step = tables[places[i]], value = values[i], multiple = rint(value / step);
+            count += (fabs(value - multiple * step) <= tolerance) & (multiple > 0);
+        }
+        counts[table] = count;
+    }
 }
 
 /* Write the columns of a block: the first plane, by how much the others differ from it, and ones. */

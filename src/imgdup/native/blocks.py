@@ -60,6 +60,39 @@ def varied_blocks(plane: Plane, least: float, clipped: Flags) -> Flags:
     return varied
 
 
+def on_steps(
+    values: Plane, places: npt.NDArray[np.int32], tables: npt.NDArray[np.int32], tolerance: float
+) -> npt.NDArray[np.int64]:
+    """Count the values that lie on multiples, but 0, of their steps in each of some tables.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (n,)
+    places : ndarray of int32, shape (n,)
+        Where the step of each value lies in a table, from 0 to 63.
+    tables : ndarray of int32, shape (n_tables, 64)
+        Steps above 0.
+    tolerance : float
+        By which a value may lie off.
+
+    Examples
+    --------
+    >>> tables = np.repeat([[4], [6]], 64, axis=1).astype(np.int32)
+    >>> on_steps(np.array([1, 8, 13], np.float32), np.zeros(3, np.int32), tables, 1.0).tolist()
+    [2, 1]
+    """
+    n, n_tables = len(values), len(tables)
+    addresses = read_address(values, np.float32, (n,)), read_address(places, np.int32, (n,))
+    tables_at, counts = (
+        read_address(tables, np.int32, (None, SIDE * SIDE)),
+        np.empty(n_tables, np.int64),
+    )
+    if n and not 0 <= places.min() <= places.max() < SIDE * SIDE:
+        raise ValueError(f"expected places in a table of {SIDE * SIDE} steps, got {places}")
+    _functions().imgdup_on_steps(*addresses, n, tables_at, n_tables, tolerance, address_of(counts))
+    return counts
+
+
 def mixture_errors(
     goal: Plane, planes: Sequence[Plane], judged: Flags, ridge: float
 ) -> tuple[Plane, Plane]:
@@ -103,6 +136,7 @@ _P, _N, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_clipped_blocks": (None, _P, _N, _N, _N, _N, _P, _P, _P),
     "imgdup_varied_blocks": (None, _P, _N, _N, _D, _P, _P),
+    "imgdup_on_steps": (None, _P, _P, _N, _P, _N, _D, _P),
     "imgdup_mixture_errors": (None, _P, _P, _N, _N, _N, _P, _D, _P, _P),
 }
 

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 40 };
+enum { IMGDUP_INTERFACE = 41 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -603,6 +603,12 @@ IMGDUP_EXPORT void imgdup_clipped_blocks(const uint8_t *pixels, int64_t row_byte
  * variance: varied (n_blocks,). */
 IMGDUP_EXPORT void imgdup_varied_blocks(const float *plane, int64_t height, int64_t width,
                                         double least, const uint8_t *clipped, uint8_t *varied);
+
+/* Count how many of n values lie on multiples, but 0, of their steps, or by so little off: counts
+ * (n_tables,). The steps, above 0, are at these places (n,) of each table, tables (n_tables, 64). */
+IMGDUP_EXPORT void imgdup_on_steps(const float *values, const int32_t *places, int64_t n,
+                                   const int32_t *tables, int64_t n_tables, double tolerance,
+                                   int64_t *counts);
 
 /* Mix up to MIXED_PLANES planes (height, width) and a constant by least squares so that they come nearest
  * to a goal in the judged blocks (n_blocks,); write these blocks of the goal, and the goal less the

@@ -15,10 +15,18 @@ def functions():
         {
             "imgdup_luma_excess": (None, P, N, N, P, D, P, P),
             "imgdup_raise_chroma": (None, P, P, P, N, N, P, D, P, P),
+            "imgdup_ranked": (ctypes.c_float, P, N, N, P),
             "imgdup_stiff_curve": (None, P, P, P, P),
             "imgdup_ascending": (None, P, P, N, P, P, P, P),
         }
     )
+
+
+def quantile(values, share):
+    """The smallest value that is not below this share of all."""
+    keys = np.empty(values.size, np.uint32)
+    rank = int(share * (values.size - 1))
+    return functions().imgdup_ranked(address_of(values), values.size, rank, address_of(keys))
 
 
 def scratch_for(planes):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native import Pixels, Plane, address_of, declared, read_address
+from imgdup.native import Pixels, address_of, declared, read_address
 
 Planes = npt.NDArray[np.float32]
 MOMENTS = (6, None, None)  # their shape
@@ -115,34 +115,13 @@ def count_agreeing_of(
     return Counts(n, *counts.tolist())
 
 
-def quantile(values: Plane, share: float) -> float:
-    """Return the smallest value that is not below this share of all.
-
-    Examples
-    --------
-    >>> quantile(np.array([5, 1, 4, 2, 3], np.float32), 0.75)
-    4.0
-    """
-    n = values.size
-    if n == 0 or not 0 <= share <= 1:
-        raise ValueError(f"expected a value at least and a share from 0 to 1, got {n} and {share}")
-    address, keys = _address(values, values.shape), np.empty(n, np.uint32)
-    return float(_functions().imgdup_ranked(address, n, int(share * (n - 1)), address_of(keys)))
-
-
-_P, _N, _X = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+_P, _N = ctypes.c_void_p, ctypes.c_int64  # address, number
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_count_agreeing": (None, _P, _N, _P, _P, _P),
     "imgdup_agreement": (None, _P, _P, _N, _N, _N, _N, _P, _P, _P, _P),
-    "imgdup_ranked": (_X, _P, _N, _N, _P),
 }
 
 
 @cache
 def _functions() -> ctypes.CDLL:
     return declared(_SIGNATURES)
-
-
-def _address(plane: Plane, shape: tuple[int, ...]) -> int:
-    """Return the address of a plane to read."""
-    return read_address(plane, np.float32, shape)

@@ -97,11 +97,18 @@ def is_reverse(rough: Place, other: Place, shape: tuple[int, ...]) -> bool:
     They may differ by a pixel of the pictures on which a rough place is refined; `shape` is that of
     the second picture.
     """
-    squares = [np.vstack([each.matrix, [0, 0, 1]]) for each in (rough, other)]
-    scale = min(1.0, ROUGH_SIDE / max(shape[:2]))
-    return rough.part_is_second != other.part_is_second and is_unmoved(
-        (squares[0] @ squares[1])[:2], tuple(scale * side for side in shape[:2])
+    if rough.part_is_second == other.part_is_second:
+        return False
+    (a, b, x), (c, d, y) = rough.matrix.tolist()
+    (e, f, u), (g, h, v) = other.matrix.tolist()
+    there_and_back = np.array(
+        [
+            [a * e + b * g, a * f + b * h, a * u + b * v + x],
+            [c * e + d * g, c * f + d * h, c * u + d * v + y],
+        ]
     )
+    scale = min(1.0, ROUGH_SIDE / max(shape[:2]))
+    return is_unmoved(there_and_back, tuple(scale * side for side in shape[:2]))
 
 
 def box_in_whole(matrix: Matrix) -> Shares:

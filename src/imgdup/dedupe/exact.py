@@ -132,6 +132,7 @@ def same_pixels(first: Pixels, second: Pixels) -> bool:
     if first.shape[:2] != second.shape[:2]:
         return False
     if first.ndim == second.ndim:
-        return bool(np.array_equal(first, second))
+        middle = len(first) // 2  # one row tells most pictures apart
+        return np.array_equal(first[middle], second[middle]) and np.array_equal(first, second)
     gray, colour = (first, second) if first.ndim == 2 else (second, first)
     return all(np.array_equal(gray, colour[:, :, i]) for i in range(3))

@@ -326,6 +326,18 @@ def test_a_blurred_copy_that_seems_to_be_moved_shows_the_same_picture(
     assert compare_pictures(grain, copy) == Verdict("same-picture", 0.0, None)
 
 
+def test_a_copy_that_hardly_agrees_because_it_is_blurred_is_measured(monkeypatch):
+    monkeypatch.setattr(difference, "find_places", lambda first, second: [])
+    coarse = np.random.default_rng(9).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    texture = cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_CUBIC)
+    copy = cv2.GaussianBlur(texture, (0, 0), 4)
+
+    pair = Pair(texture, copy)
+    assert pair.rough_agreement < difference.WIDELY
+    assert pair.plain_agreement < difference.PLAINLY
+    assert compare_pictures(texture, copy) == Verdict("same-picture", 0.0, None)
+
+
 def test_a_noisy_crop_is_measured_although_little_agrees_at_full_size(scene, monkeypatch):
     monkeypatch.setattr(difference, "AT_A_PLACE", 1.1)
 

@@ -18,6 +18,7 @@ from imgdup.dedupe.relations import (
     Verdict,
     thousandths,
 )
+from imgdup.dedupe.sharpness import equally_sharp
 from imgdup.images.gray import ORIENTATIONS, Pixels
 from imgdup.images.opencv import (
     Plane,
@@ -125,7 +126,18 @@ class Pair:
     @cached_property
     def plain_agreement(self) -> float:
         """In which share of the structured area the pictures agree at the smaller size."""
-        return visible_agreement(*(resized(gray, *self.size) for gray in self.grays))
+        return visible_agreement(*self._grays_of_one_size)
+
+    @property
+    def is_equally_sharp(self) -> bool:
+        """Whether neither picture lacks most of the other's fine detail at the smaller size."""
+        return equally_sharp(*self._grays_of_one_size)
+
+    @cached_property
+    def _grays_of_one_size(self) -> tuple[Pixels, Pixels]:
+        """The luma of both pictures at the smaller size."""
+        one, other = (resized(gray, *self.size) for gray in self.grays)
+        return one, other
 
     def agree_in_the_middle(self) -> bool:
         """Return whether the middle half of the height agrees, as between large letters."""

@@ -20,6 +20,9 @@ SHARPENED, BLURRED = -0.4, 0.45
 # Where nothing was changed, pixels may be nearly equal.
 CLIPPED, STRONGLY_FITTED, FITTED, CLEAN = 2.0, 1.5, 1.0, 0.2
 FILTER_SIGMAS = (1.0, 2.5)  # pixels
+# Of two pictures, one has less fine detail than this share of the other's if it was blurred by two
+# pixels or more, or the other one is grainy. Of 5,600 pairs of photos that look alike, one has.
+UNEQUALLY_SHARP = 0.3
 BLURRED_SHARE = 0.15  # less fine detail than this share of the other's: compare at half the size
 DAMPING = 1e-3  # a pixel; prefers the unfiltered plane if nothing is to be gained
 BLURS = blurs(*FILTER_SIGMAS, DAMPING)
@@ -57,6 +60,12 @@ def equal_sharpness(first: Pixels, second: Pixels) -> Sharp:
             break
         planes, n_halved = (_halved(planes[0]), _halved(planes[1])), n_halved + 1
     return Sharp(planes, int(details[0] < details[1]), n_halved)
+
+
+def equally_sharp(first: Pixels, second: Pixels) -> bool:
+    """Return whether neither of two gray pictures lacks most of the other's fine detail."""
+    details = [_detail(luma_plane(each)) for each in (first, second)]
+    return min(details) >= UNEQUALLY_SHARP * max(details)
 
 
 def _halved(plane: Plane) -> Plane:

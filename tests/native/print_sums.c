@@ -209,12 +209,11 @@ static void print_place(const uint8_t *whole, const uint8_t *part, int64_t heigh
 
 /* Print how many windows of two pictures have structure, and how many agree. */
 static void print_agreement(const uint8_t *a, const uint8_t *b, int64_t height, int64_t width) {
-    static float means[16 * MAX_PIXELS];
+    static float means[16 * MAX_PIXELS], moments[6 * MAX_PIXELS];
     static int32_t sums[6 * MAX_PIXELS + 5 * MAX_SIDE];
-    int64_t counts[2];
-    imgdup_level_moments(bytes[0], bytes[1], height, width, 2, height / 2, width / 2 + 2,
-                         levels, moments);
-    print_floats("of levels", moments, 6 * (height / 2) * (width / 2 + 2));
+    int64_t counts[2], n_rows = height / 2, n_columns = width / 2 + 2;
+    imgdup_level_moments(a, b, height, width, 2, n_rows, n_columns, means, moments);
+    print_floats("moments of levels", moments, (int)(6 * n_rows * n_columns));
     ImgdupAgreement rules = {.least = 40, .mean_share = 0.25, .floor = 1e-3f, .correlated = 0.4f};
     imgdup_agreement(a, b, height, width, 4, 4, &rules, sums, means, counts);
     printf("agreement %lld %lld\n", (long long)counts[0], (long long)counts[1]);
@@ -365,7 +364,6 @@ static void print_sums(void) {
     static uint8_t bytes[2][3 * MAX_PIXELS], small[3 * MAX_PIXELS], weights[MAX_PIXELS];
     static float planes[4][MAX_PIXELS], scratch[12 * (MAX_SIDE + 16)], moments[6 * MAX_PIXELS];
     static float textures[MAX_PIXELS];
-    static float levels[4 * MAX_PIXELS];
     static double doubles[5 * MAX_SIDE];
     static int64_t ends[MAX_SIDE];
     static uint32_t widths[42 * (MAX_SIDE + 32)];

@@ -124,6 +124,24 @@ def test_every_compiled_function_is_compared_with_that_of_an_arm64_processor():
     assert {name for name in declared if f"{name}(" not in programs} == NOT_COMPARED
 
 
+def lines_of(source, program, target=None, flags=compiling.FLAGS, run=()):
+    """What a program prints that calls all compiled functions, compiled for a target."""
+    sources = [compiling.SOURCES / name for name in PROGRAMS[source]]
+    command = [*compiling.compiler_for(target or compiling.this_system()), *flags]
+    include = f"-I{compiling.SOURCES}"
+    files = [Path(__file__).with_name(source), *sources, "-lm", "-o", program]
+    subprocess.run([*command, include, *files], check=True)
+    return subprocess.check_output([*run, program], text=True).splitlines()
+
+
+@needs_cc
+@pytest.mark.parametrize("source", PROGRAMS)
+def test_what_is_compared_with_other_processors_is_printed_here(tmp_path, source):
+    quickly = ("-std=c11", "-O0", "-ffp-contract=off")
+
+    assert len(set(lines_of(source, tmp_path / "print", flags=quickly))) > 250
+
+
 @needs_cc
 @pytest.mark.skipif(
     not importlib.util.find_spec("ziglang") or not QEMU, reason="needs ziglang and QEMU"
@@ -131,18 +149,8 @@ def test_every_compiled_function_is_compared_with_that_of_an_arm64_processor():
 @pytest.mark.parametrize("source", PROGRAMS)
 def test_an_arm64_processor_computes_the_same_numbers(tmp_path, source):
     arm64 = Target(is_x86_64=False, ending=".so", zig="aarch64-linux-musl")
-    tested = [compiling.SOURCES / name for name in PROGRAMS[source]]
-    sources = [Path(__file__).with_name(source), *tested]
-    include = f"-I{compiling.SOURCES}"
-    printed = []
+    flags = (*compiling.FLAGS, "-static")
 
-    for target, run in [(None, []), (arm64, [QEMU])]:
-        program = tmp_path / f"print-{len(printed)}"
-        command = compiling.compiler_for(target or compiling.this_system())
-        static = ["-static"] if target else []
-        arguments = [*compiling.FLAGS, *static, include, *sources, "-lm", "-o", program]
-        subprocess.run([*command, *arguments], check=True)
-        printed.append(subprocess.check_output([*run, program], text=True).splitlines())
+    printed = lines_of(source, tmp_path / "print-arm64", arm64, flags, [QEMU])
 
-    assert len(set(printed[0])) > 250
-    assert printed[1] == printed[0]
+    assert printed == lines_of(source, tmp_path / "print")

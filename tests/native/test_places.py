@@ -212,6 +212,29 @@ def test_more_steps_go_on_where_the_last_ones_ended():
     np.testing.assert_array_equal(start, [[0.8, 0, 0.11], [0, 0.8, 0.11]])
 
 
+def test_a_matrix_whose_columns_lie_one_behind_the_other_means_the_same():
+    matrix, goal = np.array([[0.6, 0.1, 0.13], [0.02, 0.5, 0.1]]), np.zeros((40, 50), np.uint8)
+    other = np.asfortranarray(matrix)
+
+    assert np.array_equal(Mover(GRAY, goal, other).taken, Mover(GRAY, goal, matrix).taken)
+    assert np.array_equal(inside((40, 50), other, 0).ends, inside((40, 50), matrix, 0).ends)
+
+
+def test_a_mover_goes_on_with_other_arrays_of_its_matrix_and_of_what_is_taken():
+    goal, start = GRAY[:72, :96].copy(), np.array([[0.26, 0, 0.01], [0, 0.24, 0]])
+    expected, mover = moved(GRAY, goal, start, 3), Mover(GRAY, goal, start)
+    mover.matrix, mover.taken = mover.matrix.copy(), mover.taken.copy()
+
+    mover.move(3)
+
+    assert not np.array_equal(mover.matrix, start)
+    np.testing.assert_array_equal(mover.matrix, expected[0])
+    np.testing.assert_array_equal(mover.taken, expected[1])
+    mover.taken = mover.taken[1:]
+    with pytest.raises(ValueError, match=r"of shape \(72, 96\)"):
+        mover.move(1)
+
+
 def test_flat_pictures_and_places_far_outside_are_not_moved():
     flat, outside = np.full((40, 40), 9, np.uint8), np.array([[1, 0, 1e30], [0, 1, np.nan]])
 
@@ -288,6 +311,9 @@ def test_nothing_is_taken_out_beyond_a_part_or_from_another_kind_of_picture():
             taken_out(part, part, IDENTITY, found, ALL[0], columns)
     with pytest.raises(ValueError, match="uint8"):
         taken_out(np.zeros((6, 7, 3), np.uint8), part, IDENTITY, found, *ALL)
+    for whole in (part[:0], part[:, :0]):
+        with pytest.raises(ValueError, match="cannot take"):
+            taken_out(whole, part, IDENTITY, found, *ALL)
     with pytest.raises(ValueError, match="int32"):
         taken_out(part, part, IDENTITY, inside((5, 7), IDENTITY, 0.0), *ALL)
     with pytest.raises(ValueError, match=r"\(2, 3\)"):

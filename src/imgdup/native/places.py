@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native import Pixels, Plane, address_of, declared, read_address
+from imgdup.native import Pixels, Plane, address_of, declared, read_address, write_address
 
 SEARCH_SIDE, MOST_SIZES, STEP_LANES = 96, 24, 16  # the same as in imgdup.h
 MOST_PIXELS = 1 << 24  # of a picture
@@ -78,29 +78,28 @@ class Mover:
     """
 
     def __init__(self, source: Pixels, goal: Pixels, matrix: Matrix) -> None:
-        self._sides = *source.shape, *goal.shape
-        if min(self._sides) < 2 or source.size > MOST_PIXELS or matrix.shape != (2, 3):
+        if min(*source.shape, *goal.shape) < 2 or source.size > MOST_PIXELS:
             raise ValueError(
-                f"expected at least 2 pixels a side, a source of at most {MOST_PIXELS} pixels and "
-                f"a matrix of shape (2, 3), got {source.shape}, {goal.shape} and {matrix.shape}"
+                f"expected at least 2 pixels a side, and a source of at most {MOST_PIXELS} pixels, "
+                f"got {source.shape} and {goal.shape}"
             )
-        self._goal, self._goal_address = goal, _address(goal)
-        self.matrix, self.taken = np.array(matrix, np.float64), np.empty_like(goal)
-        self._corners = np.empty(source.shape, np.uint32)
-        self._addresses = address_of(self.matrix), address_of(self.taken)
+        _address(goal)  # is checked
+        self._goal, self._corners = goal, np.empty(source.shape, np.uint32)
+        self.matrix, self.taken = _checked_matrix(matrix), np.empty(goal.shape, np.uint8)
         _functions().imgdup_take(
-            *(_address(source), *self._sides, self._addresses[0]),
-            *(address_of(self._corners), self._addresses[1]),
+            *(_address(source), *source.shape, *goal.shape, address_of(self.matrix)),
+            *(address_of(self._corners), address_of(self.taken)),
         )
 
     def move(self, n_rounds: int) -> None:
         """Move the source by so many steps at most; one by less than 0.02 pixels is the last."""
-        rows = _aligned_rows(N_ROWS, self._sides[3])
-        changes = np.empty_like(self._goal)
+        shape = self._goal.shape
+        rows, changes = _aligned_rows(N_ROWS, shape[1]), np.empty(shape, np.uint8)
         _functions().imgdup_refine(
-            *(address_of(self._corners), *self._sides[:2]),
-            *(self._goal_address, *self._sides[2:], n_rounds),
-            *(address_of(rows), address_of(changes), *self._addresses),
+            *(address_of(self._corners), *self._corners.shape, _address(self._goal), *shape),
+            *(n_rounds, address_of(rows), address_of(changes)),
+            write_address(self.matrix, np.float64, (2, 3)),
+            write_address(self.taken, np.uint8, shape),
         )
 
 
@@ -176,7 +175,8 @@ def taken_out(
     box = np.array([columns.start, rows.start, columns.stop, rows.stop], np.int64)
     size = rows.stop - rows.start, columns.stop - columns.start
     fits = 0 <= rows.start < rows.stop <= height and 0 <= columns.start < columns.stop <= width
-    if not fits or part.ndim not in (2, 3) or channels > 4 or whole.size > MOST_PIXELS:
+    fits = fits and part.ndim in (2, 3) and channels <= 4 and 0 < whole.size <= MOST_PIXELS
+    if not fits:
         raise ValueError(f"cannot take {box.tolist()} of {part.shape} from {whole.shape}")
     taken = np.empty((*size, *part.shape[2:]), np.uint8)
     levels, matrix = np.empty(whole.size + 4, np.float32), _checked_matrix(matrix)
@@ -190,10 +190,10 @@ def taken_out(
 
 
 def _checked_matrix(matrix: Matrix) -> Matrix:
-    """Check the shape of a matrix, and return it contiguous."""
+    """Check the shape of a matrix, and return a copy that is contiguous."""
     if matrix.shape != (2, 3):
         raise ValueError(f"expected a matrix of shape (2, 3), got {matrix.shape}")
-    return np.array(matrix, np.float64)
+    return np.array(matrix, np.float64, order="C")
 
 
 _P, _N, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imgdup.cli.config import config
+from imgdup.cli.listed import named_or_listed
 from imgdup.cli.options import (
     Number,
     OutputFile,
@@ -19,7 +20,6 @@ from imgdup.cli.options import (
     index_option,
     json_option,
     limit_parameters,
-    named_or_listed,
     needing_extra,
     removals_option,
 )

@@ -4,8 +4,7 @@ import dataclasses
 import functools
 import os
 import re
-import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -360,26 +359,6 @@ def is_above(index_folder: Path, explicit: Path | None) -> bool:
     """Return whether an index was not named but found in a folder above the current one."""
     named = explicit or os.environ.get(ENVIRONMENT_VARIABLE)
     return not named and index_folder.parent != Path().absolute()
-
-
-def read_list(null: bool) -> list[bytes]:
-    """Read the paths on stdin: one per line, or separated by NUL."""
-    data = sys.stdin.buffer.read()
-    if null:
-        return [path for path in data.split(b"\0") if path]
-    if b"\0" in data:
-        raise UsageError("the list on stdin is NUL-separated: add --null")
-    return [path for path in (line.rstrip(b"\r") for line in data.split(b"\n")) if path]
-
-
-def named_or_listed(paths: Sequence[str], null: bool) -> list[bytes]:
-    """Return the paths of the command line, with ``-`` replaced by those on stdin."""
-    found: list[bytes] = []
-    for path in paths:
-        found.extend(read_list(null) if path == "-" else [os.fsencode(path)])
-    if paths and not found:
-        note("imgdup: the list on stdin is empty: nothing to do")
-    return found
 
 
 @contextmanager

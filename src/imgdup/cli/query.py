@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imgdup.cli.listed import named_or_listed
 from imgdup.cli.options import (
     GATE,
     Distance,
@@ -18,7 +19,6 @@ from imgdup.cli.options import (
     gathered,
     index_option,
     json_option,
-    named_or_listed,
     open_found,
     verify_option,
 )

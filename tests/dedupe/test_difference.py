@@ -691,6 +691,23 @@ def test_same_pixels_compares_gray_with_rgb(scene):
     assert not same_pixels(gray, gray[1:])
 
 
+LAYOUTS = {
+    "columns one behind the other": np.asfortranarray,
+    "every second of more columns": lambda p: np.repeat(p, 2, axis=1)[:, ::2],
+    "part of a larger picture": lambda p: np.pad(p, 3)[3:-3, 3:-3],
+    "from the last row on": lambda p: p[::-1].copy()[::-1],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("rows", [90, 240])
+def test_how_a_gray_picture_lies_in_memory_does_not_matter(scene, layout, rows):
+    gray = cv2.resize(cv2.cvtColor(scene, cv2.COLOR_RGB2GRAY), (rows * 4 // 3, rows))
+    moved = np.roll(gray, 3, axis=1)
+
+    assert compare_pictures(layout(gray), layout(moved)) == compare_pictures(gray, moved)
+
+
 @pytest.mark.parametrize("shape", [(0, 5), (5, 5, 4), (5,)], ids=str)
 def test_what_is_no_picture_is_refused(scene, shape):
     with pytest.raises(ValueError, match="a picture must be uint8"):

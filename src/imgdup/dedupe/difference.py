@@ -88,8 +88,7 @@ def compare_pictures(first: Pixels, second: Pixels) -> Verdict:
     ValueError
         For any other dtype or shape, or a picture without pixels.
     """
-    _check(first)
-    _check(second)
+    first, second = _checked(first), _checked(second)
     if same_pixels(first, second):
         return Verdict(SAME_PICTURE, 0.0, None)
     if first.ndim != second.ndim:
@@ -120,13 +119,15 @@ def _compare(first: Pixels, second: Pixels) -> Verdict:
     return verdict
 
 
-def _check(pixels: Pixels) -> None:
+def _checked(pixels: Pixels) -> Pixels:
+    """Check the type and the shape of a picture, and return it contiguous."""
     fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
     if pixels.dtype != np.uint8 or not fits or pixels.size == 0:
         raise ValueError(
             "a picture must be uint8 of shape (height, width) or (height, width, 3), "
             f"got {pixels.dtype} of shape {pixels.shape}"
         )
+    return np.ascontiguousarray(pixels)
 
 
 def _compare_upright(pair: Pair) -> Finding:

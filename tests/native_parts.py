@@ -16,6 +16,7 @@ def functions():
             "imgdup_luma_excess": (None, P, N, N, P, D, P, P),
             "imgdup_raise_chroma": (None, P, P, P, N, N, P, D, P, P),
             "imgdup_ranked": (ctypes.c_float, P, N, N, P),
+            "imgdup_step_sums": (None, P, P, N, N, N, P, P, P, P),
             "imgdup_stiff_curve": (None, P, P, P, P),
             "imgdup_ascending": (None, P, P, N, P, P, P, P),
         }
@@ -27,6 +28,19 @@ def quantile(values, share):
     keys = np.empty(values.size, np.uint32)
     rank = int(share * (values.size - 1))
     return functions().imgdup_ranked(address_of(values), values.size, rank, address_of(keys))
+
+
+def step_sums(taken, goal):
+    """The products of the parts of a step, shape (8, 8), and of each part with the goal."""
+    height, width = goal.shape
+    stride = -(-width // 16) * 16
+    rows, changes = np.zeros((8, stride), np.float32), np.empty(goal.shape, np.uint8)
+    products, wanted = np.empty((8, 8)), np.empty(8)
+    functions().imgdup_step_sums(
+        *(address_of(taken), address_of(goal), height, width, stride),
+        *map(address_of, (rows, changes, products, wanted)),
+    )
+    return products, wanted
 
 
 def scratch_for(planes):

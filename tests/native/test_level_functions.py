@@ -75,6 +75,13 @@ def test_steps_near_black_and_white_are_counted_where_both_pixels_are_near(shape
     np.testing.assert_array_equal(end_steps(pixels, rows_apart, 90), expected)
 
 
+def test_each_step_of_a_long_row_is_counted_once():
+    dark, bright = end_steps(np.resize(np.arange(9, dtype=np.uint8), (1, 3000)), 1, 90)
+
+    assert (dark[1], dark[8], dark.sum()) == (2999 - 333, 333, 2999)
+    assert bright.sum() == 0
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (9, 14), (6, 5, 3), (7, 1, 3)], ids=str)
 @pytest.mark.parametrize("apart", [1, 2, 5])
 def test_pixels_are_taken_from_the_first_one_on(shape, apart):

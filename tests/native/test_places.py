@@ -7,6 +7,7 @@ import pytest
 from encoded import photo
 from imgdup.native.places import Found, Mover, inside, search, taken_out
 from native_levels import assert_equal_at, by_level
+from native_parts import step_sums
 
 GRAY = np.ascontiguousarray(photo(288, 384)[..., 1])
 WHOLE = cv2.resize(GRAY, (96, 72), interpolation=cv2.INTER_AREA)
@@ -123,8 +124,8 @@ def taken_twin(source, shape, matrix):
     return above * (1 - y) + (levels[bottom, left] * (1 - x) + levels[bottom, right] * x) * y
 
 
-def step_twin(taken, goal, matrix):
-    """The matrix after one step, by NumPy's own gradient and solver."""
+def equations_twin(taken, goal):
+    """The weighted parts of a step, shape (n, 8), and what they are to add up to, (n,)."""
     height, width = goal.shape
     y, x = ((np.mgrid[:height, :width] + 0.5).T / (width, height)[::-1]).T
     rows, columns = np.gradient(taken.astype(np.float64))
@@ -132,8 +133,12 @@ def step_twin(taken, goal, matrix):
     parts = np.stack([gx * x, gx * y, gx, gy * x, gy * y, gy, taken, np.ones(taken.shape)])
     off = goal.astype(np.float64) - taken
     weights = 1 / (1 + (off / max(4, 2 * np.median(np.abs(off)))) ** 2)
-    design = (parts * np.sqrt(weights)).reshape(8, -1).T
-    found = np.linalg.lstsq(design, (goal * np.sqrt(weights)).ravel(), rcond=None)[0]
+    return (parts * np.sqrt(weights)).reshape(8, -1).T, (goal * np.sqrt(weights)).ravel()
+
+
+def step_twin(taken, goal, matrix):
+    """The matrix after one step, by NumPy's own gradient and solver."""
+    found = np.linalg.lstsq(*equations_twin(taken, goal), rcond=None)[0]
     step = found[:6].reshape(2, 3) / found[6] + IDENTITY
     return matrix @ np.vstack([step, [0, 0, 1]])
 
@@ -143,6 +148,14 @@ MATRICES = [
     [[0.62, 0.02, 0.2], [-0.03, 0.71, 0.11]],
     [[0.9, 0, -0.3], [0, 1.1, 0.2]],
     [[0, 1, 0], [1, 0, 0]],
+]
+
+
+# The ends of the rows inside move: both, only the right one outwards, only the left one.
+SLANTED = [
+    [[0.9, 0.8, -0.4], [-0.7, 1.1, 0.3]],
+    [[1.21, -0.403, 0.4207], [0, 1, 0]],
+    [[0.91, 0.403, -0.4007], [0, 1, 0]],
 ]
 
 
@@ -161,6 +174,24 @@ def test_pictures_of_few_pixels_show_them_everywhere():
     taken = Mover(np.full((2, 3), 9, np.uint8), np.zeros((3, 4), np.uint8), IDENTITY).taken
 
     assert taken.tolist() == [[9] * 4] * 3
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 17), (9, 300), (50, 61)], ids=str)
+@by_level
+def test_the_sums_of_a_step_are_those_of_all_pixels(level, shape):
+    goal, off = np.random.default_rng(shape).integers(0, 128, (2, *shape), np.uint8)
+    taken = np.where(np.arange(shape[1]) % 3, goal + off // 8, goal + off)
+    design, wanted = equations_twin(taken, goal)
+
+    found = step_sums(taken, goal)
+
+    sizes = np.sqrt(np.sum(design**2, axis=0))
+    products = design.T @ design
+    np.testing.assert_allclose(
+        found[0] / np.outer(sizes, sizes), products / np.outer(sizes, sizes), atol=1e-5
+    )
+    np.testing.assert_allclose(found[1] / sizes, design.T @ wanted / sizes, rtol=1e-5, atol=1e-2)
+    assert_equal_at(level, lambda: step_sums(taken, goal))
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.004, -0.006), (-0.01, 0.002)], ids=str)
@@ -250,7 +281,7 @@ def places_twin(shape, matrix):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 7), (40, 130)], ids=str)
-@pytest.mark.parametrize("matrix", [*MATRICES, [[0.9, 0.8, -0.4], [-0.7, 1.1, 0.3]]], ids=str)
+@pytest.mark.parametrize("matrix", [*MATRICES, *SLANTED], ids=str)
 def test_pixels_inside_the_whole_lie_between_two_ends(matrix, shape):
     places = places_twin(shape, np.array(matrix))
     expected = np.all((places >= -0.01) & (places <= 1.01), axis=0)
@@ -273,23 +304,28 @@ def test_nothing_of_a_part_beside_the_whole_is_inside():
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (5, 7, 3), (40, 330), (33, 61, 4)], ids=str)
-@pytest.mark.parametrize("matrix", MATRICES, ids=str)
+@pytest.mark.parametrize("matrix", [*MATRICES, *SLANTED], ids=str)
 def test_what_is_taken_out_is_that_of_the_part_outside_of_the_whole(matrix, shape):
     matrix, rng = np.array(matrix, np.float64), np.random.default_rng(1)
     part = rng.integers(0, 256, shape, np.uint8)
     whole = rng.integers(0, 256, (50, 60, *shape[2:]), np.uint8)
     found = inside(shape, matrix, 0.01)
-    rows, columns = slice(0, shape[0] - 1), slice(1, shape[1])
+    boxes = [
+        (slice(0, shape[0] - 1), slice(1, shape[1])),
+        (slice(1, shape[0]), slice(0, 1)),  # perhaps beside what is inside
+        (slice(0, shape[0]), slice(shape[1] - 1, shape[1])),
+    ]
     channels = np.atleast_3d(whole).transpose(2, 0, 1)
     shown = np.stack([taken_twin(each, shape[:2], matrix) for each in channels], axis=2)
     places = places_twin(shape, matrix)
     is_shown = np.all((places >= -0.01) & (places <= 1.01), axis=0)
 
-    taken = taken_out(whole, part, matrix, found, rows, columns)
+    taken = [taken_out(whole, part, matrix, found, *box) for box in boxes]
 
-    expected = np.where(is_shown[:, :, None], shown, np.atleast_3d(part))[rows, columns]
-    assert np.abs(np.atleast_3d(taken) - expected).max() < 0.51
-    assert taken.shape == part[rows, columns].shape
+    expected = np.where(is_shown[:, :, None], shown, np.atleast_3d(part))
+    for each, box in zip(taken, boxes, strict=True):
+        assert np.abs(np.atleast_3d(each) - expected[box]).max() < 0.51
+        assert each.shape == part[box].shape
 
 
 @pytest.mark.parametrize("whole", [(1, 1), (1, 5), (4, 1), (1, 3, 3)], ids=str)

@@ -84,6 +84,17 @@ def test_windows_of_pictures_are_counted_by_the_moments_of_their_blocks(block, w
     assert 0 < found.agreeing < found.structured
 
 
+@pytest.mark.parametrize("shape", [(5, 5), (4, 9), (7, 3), (1, 1)], ids=str)
+@pytest.mark.parametrize("window", [1, 2])
+def test_the_last_blocks_of_a_picture_are_counted_by_all_of_their_pixels(shape, window):
+    rules = Agreement(least=0.0, mean_share=0.0, floor=1e-3, correlated=0.05)
+    for first, second in np.random.default_rng(1).integers(0, 256, (50, 2, *shape), np.uint8):
+        blocks = block_moments(first.astype(np.float32), second.astype(np.float32), 4)
+        expected = count_agreeing(window_means(blocks, window), rules)
+
+        assert count_agreeing_of(first, second, 4, window, rules) == expected
+
+
 @pytest.mark.parametrize(("block", "window"), [(0, 4), (4, 3), (4, 0), (33, 4)])
 def test_blocks_without_pixels_and_windows_of_other_sides_are_refused(block, window):
     gray, rules = np.zeros((9, 9), np.uint8), Agreement()

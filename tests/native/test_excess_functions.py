@@ -176,6 +176,10 @@ def test_moments_and_windows_of_other_shapes_are_refused():
         lambda: luma_part(none, 1, RULES[0], 1.0),
         lambda: unlike_shapes(none, shapes_of()),
         lambda: unlike_structure(moments.astype(float), Structure(), Limits()),
+        lambda: unlike_structure(moments, Structure(flat_share=1.5), Limits()),
+        lambda: unlike_structure(moments, Structure(quantile=-0.1), Limits()),
+        lambda: unlike_shapes(moments, shapes_of(quantile=np.nan)),
+        lambda: unlike_shapes(moments, shapes_of(few=0)),
         lambda: raised(none[0], [none] * 3, (none, none)),
     ):
         with pytest.raises(ValueError, match=r"expected|power of two|read-only"):

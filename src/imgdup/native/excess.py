@@ -34,8 +34,7 @@ def luma_part(
         The moments of the windows, the root of the squares that exceed what copying explains, 0
         for other windows, and whether there are any.
     """
-    if side < 1 or side & (side - 1):
-        raise ValueError(f"the side of a window must be a power of two, got {side}")
+    _check_side(side)
     address, height, width = _checked(moments)
     windows = moments if side == 1 else np.empty_like(moments)
     excess, scratch = np.empty((height, width), np.float32), _scratch(height, width, side)
@@ -97,8 +96,10 @@ def unlike_shapes(moments: Planes, rules: Shapes) -> Plane:
     It is 0 for all other windows. `moments` are those of blocks, as for `luma_part`.
     """
     address, height, width = _checked(moments)
-    if rules.side < 1 or rules.side & (rules.side - 1):
-        raise ValueError(f"the side of a window must be a power of two, got {rules.side}")
+    _check_side(rules.side)
+    _check_shares(rules.quantile)
+    if rules.few < 1:
+        raise ValueError(f"expected at least one window that tells the noise, got {rules.few}")
     sums, excess = np.empty(2 * (width + rules.side)), np.empty((height, width), np.float32)
     scratch = np.empty((2 * MOMENTS[0], height, width), np.float32)
     _functions().imgdup_unlike_shapes(
@@ -123,10 +124,9 @@ def unlike_structure(windows: Planes, rules: Structure, limits: Limits) -> Plane
     It is 0 for all other windows. `windows` are the moments of windows.
     """
     address, height, width = _checked(windows)
-    scratch, excess = (
-        np.empty((4, height, width), np.float32),
-        np.empty((height, width), np.float32),
-    )
+    _check_shares(rules.flat_share, rules.quantile)
+    scratch = np.empty((4, height, width), np.float32)
+    excess = np.empty((height, width), np.float32)
     _functions().imgdup_unlike_structure(
         *(address, height * width, ctypes.byref(rules), ctypes.byref(limits)),
         *(address_of(scratch), address_of(excess)),
@@ -141,6 +141,16 @@ def _checked(moments: Planes) -> tuple[int, int, int]:
         raise ValueError(f"expected moments of windows, got shape {moments.shape}")
     _, height, width = moments.shape
     return address, height, width
+
+
+def _check_side(side: int) -> None:
+    if side < 1 or side & (side - 1):
+        raise ValueError(f"the side of a window must be a power of two, got {side}")
+
+
+def _check_shares(*shares: float) -> None:
+    if not all(0 <= share <= 1 for share in shares):
+        raise ValueError(f"expected shares from 0 to 1, got {shares}")
 
 
 def _scratch(height: int, width: int, side: int) -> npt.NDArray[np.int64]:

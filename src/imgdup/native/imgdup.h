@@ -7,8 +7,8 @@
  * pixels are sums of whole numbers, which their type holds exactly in any order of addition, and
  * one division. All other sums are added in the order of the source: a vector holds several
  * independent sums, never parts of one sum. Compilers may neither fuse a product and a sum
- * (-ffp-contract=off) nor reorder sums (no -ffast-math). The only function of the mathematical
- * library that is called is rounding, which is exact.
+ * (-ffp-contract=off) nor reorder sums (no -ffast-math). Of the mathematical library, only rounding,
+ * absolute values and square roots are called, which are the same everywhere.
  */
 #ifndef IMGDUP_H
 #define IMGDUP_H

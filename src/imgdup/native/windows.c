@@ -128,7 +128,7 @@ float imgdup_ranked(const float *values, int64_t n, int64_t rank, uint32_t *keys
 }
 
 /* Write the places of n values that are below a limit (or above it, if the sign is -1), and of the
- * first ones that equal it, until there are enough. There is room for one more. */
+ * first ones that equal it, until there are enough, which there are. There is room for one more. */
 static void collect(const float *values, const int32_t *places, int64_t n, float limit,
                     const float sign, int64_t enough, int32_t *out) {
     int32_t n_below = 0; /* as wide as float, for vectors */

@@ -1,20 +1,13 @@
-"""The options of commands in groups, each with the name of its option.
+"""The options of dedupe and apply in groups, each with the name of its option.
 
 This module imports little, because it is imported before the arguments are parsed.
 """
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from imgdup.cli.options import (
-    GROUP_FILES,
-    check_new,
-)
+from imgdup.cli.options import GROUP_FILES, check_new
 from imgdup.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

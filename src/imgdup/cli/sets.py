@@ -1,7 +1,6 @@
 """The commands compare and split: leaks between two sets, and lists that share no picture."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -30,9 +29,6 @@ from imgdup.cli.set_groups import (
     SplitOptions,
 )
 from imgdup.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

@@ -162,9 +162,7 @@ class Verifier:
             else:
                 found[key] = known
         for batch in _batches(list(missing.values())):
-            batch.sort(
-                key=_n_pixels, reverse=True
-            )  # the last ones take little time, for any worker
+            batch.sort(key=_n_pixels, reverse=True)  # the last ones take little time
             for (a, b), verdict in zip(batch, self._compare_batch(batch), strict=True):
                 found[a.digest + b.digest] = verdict
                 if verdict.relation != UNVERIFIED:

@@ -9,6 +9,8 @@ from test_verify import found_in, row_of, scene, written
 
 from array_rows import rows_of
 from imgdup.dedupe import foreseen, pictures, sources
+from imgdup.dedupe.candidates import MatchRule
+from imgdup.dedupe.components import components
 from imgdup.dedupe.foreseen import Foreseen
 from imgdup.dedupe.groups import star_groups
 from imgdup.dedupe.verify import DedupeOptions, Verifier
@@ -82,6 +84,21 @@ def test_equal_contents_are_described_once(tmp_path):
     early.begin([first, second])
 
     assert [file for file, _ in early.finish()] == [first]
+
+
+def test_files_with_equal_hashes_are_foreseen_only_if_their_bytes_differ(tmp_path):
+    paths = [written(tmp_path, f"{name}.png", scene(0)) for name in "ab"]
+    other = tmp_path / "c.png"
+    other.write_bytes(paths[0].read_bytes() + b"after the picture")
+    found = []
+    for some in (paths, [*paths, other]):
+        rows = rows_of([row_of(path) for path in some])
+        components(
+            rows, images(rows), MatchRule(), foresee=lambda each: found.extend(each.tolist())
+        )
+        found.append("then")
+
+    assert found == ["then", 0, 2, "then"]
 
 
 def test_pictures_that_are_sent_are_begun_if_there_is_room(rows, monkeypatch):

@@ -87,16 +87,18 @@ def components(
 ) -> Components:
     """Find the connected components of images, as `component_labels` does.
 
-    `foresee` is called with rows that have equal hashes or bytes, or are in pairs of candidates,
-    while others are looked for.
+    `foresee` is called with rows that have equal hashes but other bytes, or are in pairs of
+    candidates, while others are looked for.
     """
     hashes = hashes_of(rows, selected, rule)
     by_hash = hash_classes(hashes, rows.column("quality")[selected])
+    by_bytes = byte_classes(rows, selected)
     parent = np.arange(len(selected))
-    for classes in (by_hash, byte_classes(rows, selected)):
+    for classes in (by_hash, by_bytes):
         members, first = _members_and_first(classes)
         unite(parent, members, first)
-        foresee(selected[np.concatenate([first, members])[np.tile(members != first, 2)]])
+        differ = by_bytes[members] != by_bytes[first]
+        foresee(selected[np.concatenate([first, members])[np.tile(differ, 2)]])
     numbers, heads = np.unique(by_hash, return_index=True)
     heads = heads[numbers != NO_CLASS]
     blocks: list[Pairs] | None = []

@@ -117,6 +117,30 @@ def test_a_system_error_names_its_place_and_nothing_false(
     assert capfd.readouterr().err.startswith(words)
 
 
+def refuse_thread(text):
+    def refuse(thread):
+        raise RuntimeError(text)
+
+    return refuse
+
+
+def test_where_no_thread_can_start_one_line_says_so(indexed, monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", refuse_thread(cli.NO_THREAD))
+
+    done = in_process("dedupe")
+
+    assert done.code == 1
+    assert done.err.startswith(b"imgdup: no thread can be started; use fewer processes")
+    assert done.err.count(b"\n") == 1
+
+
+def test_another_runtime_error_is_not_hidden(indexed, monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", refuse_thread("a mistake"))
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        in_process("dedupe")
+
+
 @pytest.fixture
 def deleted(indexed, tmp_path):
     """The command line of a process whose current folder was deleted before it started."""

@@ -70,6 +70,8 @@ OPTION_WORDS = {  # the same for options; "" means a path without an option
 
 INTERRUPTED = 128 + signal.SIGINT
 ENDING = ("SIGTERM", "SIGHUP")  # signals that end a run; Windows has no SIGHUP
+NO_THREAD = "can't start new thread"  # what Python says; it is no error of its own
+MORE_THREADS = "use fewer processes, or raise the limits of memory and processes (ulimit -v, -u)"
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 REMEDIES = {
     errno.EMFILE: "use fewer --workers, or raise the limit, as in: ulimit -n 1024",
@@ -246,6 +248,10 @@ def main(args: Sequence[str] | None = None) -> int:
             return _refused(error)
         except (OSError, ImportError, MemoryError) as error:
             return _failed(error)
+        except RuntimeError as error:
+            if str(error) != NO_THREAD:
+                raise
+            return _fail(f"no thread can be started; {MORE_THREADS}", 1)
 
 
 def _refused(error: click.ClickException | ImgdupError) -> int:

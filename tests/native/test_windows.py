@@ -95,6 +95,16 @@ def test_the_last_blocks_of_a_picture_are_counted_by_all_of_their_pixels(shape, 
         assert count_agreeing_of(first, second, 4, window, rules) == expected
 
 
+@pytest.mark.parametrize(("block", "window"), [(1, 128), (128, 1), (16, 8)])
+def test_the_sums_of_the_largest_windows_do_not_overflow(block, window):
+    white, rules = np.full((200, 300), 255, np.uint8), Agreement(least=0.5, correlated=0.4)
+    half = np.where(np.arange(300) < 150, white, 0).astype(np.uint8)
+
+    assert count_agreeing_of(white, white, block, window, rules)[1:] == (0, 0)
+    found = count_agreeing_of(half, 255 - half, block, window, rules)
+    assert 0 < found.agreeing == found.structured < found.windows
+
+
 @pytest.mark.parametrize(("block", "window"), [(0, 4), (4, 3), (4, 0), (33, 4)])
 def test_blocks_without_pixels_and_windows_of_other_sides_are_refused(block, window):
     gray, rules = np.zeros((9, 9), np.uint8), Agreement()

@@ -115,6 +115,19 @@ def test_pictures_that_are_sent_are_begun_if_there_is_room(rows, monkeypatch):
     assert [picture is None for _, (picture, _) in found] == [False, True, False]
 
 
+def test_files_without_room_are_not_looked_at_for_ever(rows, monkeypatch):
+    monkeypatch.setattr(foreseen, "MOST_LOOKED_AT", 4)
+    monkeypatch.setattr(sources, "is_sent", lambda file: True)
+    monkeypatch.setattr(foreseen, "MOST_BYTES", 0)
+    early, looked_at = foreseen_files(), []
+
+    for _ in range(2):
+        early.begin(looked_at.append(file) or file for file in files_of(rows))
+
+    assert len(looked_at) == 4
+    assert list(early.finish()) == []
+
+
 def test_nothing_else_runs_once_files_are_described(rows, monkeypatch):
     monkeypatch.setattr(foreseen, "MOST_FORESEEN", 4)
     running = []

@@ -146,8 +146,8 @@ def require_memory() -> None:
         mmap.mmap(-1, MIN_FREE_BYTES).close()
     except (OSError, MemoryError) as error:
         raise ImgdupError(
-            f"a decoding process cannot get {MIN_FREE_BYTES >> 20} MB of memory: raise "
-            "--worker-memory, or the limit of this process, as in: ulimit -v unlimited"
+            f"a decoding process cannot get {MIN_FREE_BYTES >> 20} MB of memory: raise the limit "
+            "of this process, as in: ulimit -v unlimited; or --worker-memory, if that was given"
         ) from error
 
 

@@ -133,6 +133,22 @@ def test_workers_have_ended_after_the_last_answer():
     assert pool_tasks.processes() == []
 
 
+def test_a_second_interrupt_while_a_pool_is_closed_does_not_leave_its_workers():
+    ended = []
+
+    class Interrupted(ThreadPoolExecutor):
+        def shutdown(self, wait=True, *, cancel_futures=False):
+            ended.append(len(ended))
+            if len(ended) == 1:
+                raise KeyboardInterrupt
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    with pytest.raises(KeyboardInterrupt), Pool(Setup(1, 30.0), lambda _: Interrupted()) as pool:
+        pool.start()
+
+    assert ended == [0, 1]
+
+
 def test_workers_have_ended_when_the_pool_is_closed_before_the_last_answer():
     with a_pool() as pool:
         next(answers(pool_tasks.act, [["nap"]] * 100, pool))

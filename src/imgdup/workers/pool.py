@@ -128,7 +128,11 @@ class Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        try:
+            self.close()
+        except KeyboardInterrupt:  # Ctrl-C again, perhaps before the workers were told to end
+            self.close()
+            raise
 
 
 class Died(NamedTuple):
